@@ -1,0 +1,378 @@
+"""
+Dispatch: the order and the tasks in which one connection's frames are handled.
+
+Events run one at a time, in arrival order, in a worker task that lives while
+there is one waiting. Calls run beside them, each in a task of its own. The reader
+only ever calls ``feed``, which never waits: aborts, pings and a disconnect are seen
+at once, whatever handlers are doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable
+from typing import Any
+
+from wskit_channels.protocol.connection import BUSY_RETRY_AFTER, Abort, Answer, Decoded
+from wskit_channels.protocol.errors import CloseConnection, Refused, WsKitError
+from wskit_channels.routing.calls import RunningCall
+from wskit_channels.routing.context import CloseContext, ConnectionContext, Context, RpcContext
+from wskit_channels.routing.functions import is_async, name_of
+from wskit_channels.routing.peer import Peer
+from wskit_channels.routing.shell import get_shell
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger("wskit_channels.dispatch")
+
+
+class Dispatcher:
+    """
+    The handlers of one connection, waiting and running.
+
+    ``start`` comes first, then ``feed`` for every frame, then ``close``, which ends
+    whatever still runs, and ``run_close_hooks``.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._connection = peer.connection
+        self._limits = peer.limits
+        self._loop = asyncio.get_running_loop()
+        self._line: deque[Decoded] = deque()
+        self._line_bytes = 0
+        self._line_was_full = False
+        self._worker: asyncio.Task[None] | None = None
+        self._work = peer.transport.work()
+        self._calls: dict[int, RunningCall] = {}
+        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._opened = asyncio.Event()
+        self._closing = False
+        self._deaf = False
+
+    # -- opening
+
+    def start(self) -> None:
+        """Begin: run ``on_open``; whatever is fed meanwhile waits for it."""
+        if self._peer.table.hooks.on_open:
+            self._start_worker()
+        else:
+            self._opened.set()
+
+    async def _open(self) -> None:
+        ctx: ConnectionContext[Any] = ConnectionContext(self._peer)
+        try:
+            for hook in self._peer.table.hooks.on_open:
+                await self._run_hook(hook, ctx)
+        except CloseConnection as close:
+            self._give_up(close.code, close.reason)
+        except Exception:
+            logger.exception("on_open failed")
+            self._give_up(1011, "ON_OPEN_FAILED")
+        else:
+            self._opened.set()
+
+    def _give_up(self, code: int, reason: str) -> None:
+        self._deaf = True
+        self._peer.transport.close(code, reason)
+
+    async def _run_hook(self, hook: Any, *args: Any) -> None:
+        if is_async(hook):
+            await hook(*args)
+        else:
+            await self._peer.transport.run_sync(hook, *args)
+
+    # -- frames
+
+    def feed(self, data: str | bytes) -> None:
+        """Take a frame from the reader. Never waits and never raises."""
+        if self._deaf:
+            return
+        decision = self._connection.receive(data, now=self._loop.time(), wall=time.time())
+        if isinstance(decision, Decoded):
+            if decision.call is not None:
+                self._start_call(decision)
+            elif decision.route.concurrent:
+                self._start_aside(decision)
+            else:
+                self._enqueue(decision)
+        elif isinstance(decision, Abort):
+            call = self._connection.calls.find(decision.correlation_id)
+            if call is not None:
+                self._calls[id(call)].abort()
+        else:
+            self._carry_out(decision)
+
+    def _carry_out(self, answer: Answer) -> None:
+        if answer.exceeded is not None:
+            self._peer.report_exceeded(answer.exceeded)
+        for note in answer.notes:
+            self._peer.log.warning("left out of a refusal: %s", note)
+        if answer.frame is not None:
+            self._peer.write(answer.frame)
+        if answer.close is not None:
+            self._close_in_turn(answer.close.code, answer.close.reason)
+
+    def _close_in_turn(self, code: int, reason: str) -> None:
+        """Hear nothing more from now on, and close once what came before is answered."""
+        self._deaf = True
+        logger.info("closing: code=%s reason=%s client=%s", code, reason, self._peer.client_id)
+        refused = {run.task for run in self._calls.values() if run.refused and run.task is not None}
+        if self._worker is None and not refused:
+            self._peer.transport.close(code, reason)
+        else:
+            self._peer.own(self._close_after(refused, code, reason))
+
+    async def _close_after(self, refused: set[asyncio.Task[None]], code: int, reason: str) -> None:
+        try:
+            async with asyncio.timeout(self._limits.close_timeout):
+                if refused:
+                    await asyncio.wait(refused)
+                while self._worker is not None:
+                    await asyncio.wait({self._worker})
+        except TimeoutError:
+            logger.info("closing before all was answered: client=%s", self._peer.client_id)
+        self._peer.transport.close(code, reason)
+
+    # -- events
+
+    def _enqueue(self, decoded: Decoded) -> None:
+        line, limits = self._line, self._limits
+        waiting = len(line) + len(self._side_tasks)
+        size = self._line_bytes + decoded.size
+        if waiting >= limits.max_pending_events:
+            self._refuse_busy(decoded, "pending_events", waiting + 1, limits.max_pending_events)
+        elif size > limits.max_pending_bytes and line:
+            self._refuse_busy(decoded, "pending_bytes", size, limits.max_pending_bytes)
+        else:
+            self._line_was_full = False
+            line.append(decoded)
+            self._line_bytes = size
+            if self._worker is None:
+                self._start_worker()
+
+    def _refuse_busy(self, decoded: Decoded, type_: Any, observed: int, limit: int) -> None:
+        refusal = Refused("RESOURCE_EXHAUSTED", retry_after=BUSY_RETRY_AFTER)
+        self._peer.send_error(refusal, correlation_id=decoded.correlation_id)
+        if not self._line_was_full:
+            self._line_was_full = True
+            self._peer.report(type_, observed, limit, BUSY_RETRY_AFTER)
+
+    def _start_worker(self) -> None:
+        # A context of its own, so that no handler's variables are seen by the next one's task.
+        self._worker = self._loop.create_task(self._work_off(), context=self._work.context.copy())
+
+    async def _work_off(self) -> None:
+        transport = self._peer.transport
+        try:
+            if not self._opened.is_set():
+                await self._open()
+                self._work.release()
+            fresh = contextvars.copy_context()
+            while self._line and not self._closing and self._opened.is_set():
+                decoded = self._line.popleft()
+                self._line_bytes -= decoded.size
+                await self._handle(Context(self._peer, decoded))
+                self._work.release()
+                if transport.unwritten:
+                    await transport.flush()
+                if contextvars.copy_context() != fresh:
+                    break
+        finally:
+            self._worker = None
+            if self._line and not self._closing and self._opened.is_set():
+                self._start_worker()
+
+    async def _handle(self, ctx: Context[Any, Any]) -> None:
+        """Run one event to its end, whatever that is."""
+        try:
+            await ctx._decoded.route.run(ctx)  # type: ignore[union-attr]  # made of a frame
+        except asyncio.CancelledError as error:
+            if self._closing:
+                raise
+            _uncancel()
+            await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
+        except Exception as error:  # noqa: BLE001 - every exception is answered
+            await self._fail(ctx, error)
+
+    def _start_aside(self, decoded: Decoded) -> None:
+        """Run an event out of line, within the bound of those that wait."""
+        waiting = len(self._line) + len(self._side_tasks)
+        if waiting >= self._limits.max_pending_events:
+            limit = self._limits.max_pending_events
+            self._refuse_busy(decoded, "pending_events", waiting + 1, limit)
+            return
+        work = self._peer.transport.work()
+        task = self._loop.create_task(self._aside(decoded), context=work.context)
+        self._side_tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._side_tasks.discard(task)
+            work.release()
+
+        task.add_done_callback(ended)
+
+    async def _aside(self, decoded: Decoded) -> None:
+        await self._opened.wait()
+        await self._handle(Context(self._peer, decoded))
+        await self._peer.transport.flush()
+
+    # -- calls
+
+    def _start_call(self, decoded: Decoded) -> None:
+        call = decoded.call
+        assert call is not None  # noqa: S101 - feed() looked
+        running = RunningCall(
+            self._peer,
+            call,
+            cancellable=decoded.route.cancellable,
+            refused=decoded.refusal is not None,
+        )
+        work = self._peer.transport.work()
+        self._calls[id(call)] = running
+        timer = self._loop.call_at(call.deadline, self._expire)
+        running.task = self._loop.create_task(
+            self._run_call(running, decoded), context=work.context
+        )
+
+        def ended(_: asyncio.Task[None]) -> None:
+            timer.cancel()
+            work.release(lambda: self._slot_free(running))
+
+        running.task.add_done_callback(ended)
+
+    def _slot_free(self, running: RunningCall) -> None:
+        del self._calls[id(running.call)]
+        self._connection.calls.handler_ended()
+
+    async def _run_call(self, running: RunningCall, decoded: Decoded) -> None:
+        ctx: RpcContext[Any, Any] = RpcContext(self._peer, decoded, running)
+        try:
+            if not self._opened.is_set():
+                await self._opened.wait()
+            await decoded.route.run(ctx)
+        except asyncio.CancelledError as error:
+            if not running.call.ended:
+                _uncancel()
+                await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
+        except Exception as error:
+            if running.call.ended:
+                logger.warning("a call failed after it had ended: %s", ctx.type, exc_info=error)
+            else:
+                await self._fail(ctx, error)
+        else:
+            if not running.call.ended:
+                logger.error("the handler finished without a reply: type=%s", ctx.type)
+                message = "The handler finished without a reply"
+                running.fail(WsKitError("INTERNAL", message))
+        if self._peer.transport.unwritten:
+            await self._peer.transport.flush()
+
+    def _expire(self) -> None:
+        for call in self._connection.calls.expire(now=self._loop.time()):
+            self._calls[id(call)].expired()
+
+    # -- failures
+
+    async def _fail(
+        self, ctx: Context[Any, Any], error: Exception, cause: BaseException | None = None
+    ) -> None:
+        """Answer what a handler or middleware raised (``PROTOCOL 3``)."""
+        if isinstance(error, CloseConnection):
+            self._peer.transport.close(error.code, error.reason)
+            return
+        try:
+            answer = self._answer_to(error)
+        except Exception as broken:  # noqa: BLE001 - a mapping that raises is one more bug
+            broken.__cause__, error, answer = error, broken, None
+        if answer is None:
+            logger.error(
+                "handler failed: type=%s client=%s",
+                ctx.type,
+                self._peer.client_id,
+                exc_info=cause or error,
+            )
+            answer = await self._ask_hooks(error, ctx) or WsKitError("INTERNAL")
+        ctx._fail(answer)
+
+    def _answer_to(self, error: Exception) -> WsKitError | None:
+        if isinstance(error, WsKitError):
+            return error
+        return self._peer.table.as_error(error) or get_shell().as_error(error)
+
+    async def _ask_hooks(self, error: Exception, ctx: Context[Any, Any]) -> WsKitError | None:
+        answer: WsKitError | None = None
+        for hook in self._peer.table.hooks.on_error:
+            try:
+                found = hook(error, ctx)
+                if isinstance(found, Awaitable):
+                    found = await found
+            except Exception:
+                logger.exception("hook failed: hook=%s", name_of(hook))
+            else:
+                if isinstance(found, WsKitError) and answer is None:
+                    answer = found
+        return answer
+
+    # -- closing
+
+    async def close(self) -> None:
+        """
+        End everything that runs: calls first, then events, then what was spawned.
+
+        They are cancelled and get ``close_timeout`` seconds; what has not ended by then
+        is logged and left alone.
+        """
+        self._closing = self._deaf = True
+        self._peer.closed = True
+        self._line.clear()
+        self._connection.calls.disconnect()
+        running = list(self._calls.values())
+        for call in running:
+            call.cancel()
+        # Whatever is still running now has nobody left to answer: even what is not cancellable
+        # only keeps its flag, but is waited for below like the others.
+        tasks: set[asyncio.Future[Any]] = {call.task for call in running if call.task is not None}
+        others = [*self._side_tasks, *self._peer.spawned]
+        if self._worker is not None:
+            others.insert(0, self._worker)
+        for task in others:
+            task.cancel()
+        tasks.update(others)
+        tasks.update(self._peer.finishing)
+        await self._wait_for(tasks)
+        self._work.release()
+
+    async def _wait_for(self, tasks: set[asyncio.Future[Any]]) -> None:
+        if not tasks:
+            return
+        _, left = await asyncio.wait(tasks, timeout=self._limits.close_timeout)
+        if left:
+            logger.warning(
+                "%s tasks still run %s s after their connection closed: client=%s",
+                len(left),
+                self._limits.close_timeout,
+                self._peer.client_id,
+            )
+
+    async def run_close_hooks(self, code: int, reason: str) -> None:
+        """Run ``on_close`` hooks, each logged if it fails or takes longer than it may."""
+        ctx: CloseContext[Any] = CloseContext(self._peer, code, reason)
+        for hook in self._peer.table.hooks.on_close:
+            try:
+                async with asyncio.timeout(self._limits.close_timeout):
+                    await self._run_hook(hook, ctx)
+            except Exception:
+                logger.exception("on_close failed: hook=%s", name_of(hook))
+        if self._peer.finishing:
+            await self._wait_for(set(self._peer.finishing))
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -1,0 +1,249 @@
+"""
+One connection, as its contexts share it.
+
+Everything that a handler may do from a plain function's thread comes through
+``post``, which keeps its order; all else runs in the loop's own thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from wskit_channels.protocol import wire
+from wskit_channels.protocol.calls import Call
+from wskit_channels.protocol.errors import WsKitError, check_close
+from wskit_channels.protocol.limits import LimitExceeded, Limits, LimitType
+from wskit_channels.protocol.validation import schema_of
+from wskit_channels.routing.functions import observe
+from wskit_channels.routing.results import PublishResult
+from wskit_channels.routing.topics import Topics
+
+if TYPE_CHECKING:
+    from wskit_channels.protocol.connection import Connection
+    from wskit_channels.routing.handshake import Handshake
+    from wskit_channels.routing.shell import Transport
+    from wskit_channels.routing.table import RouteTable
+
+logger = logging.getLogger("wskit_channels.connection")
+
+
+class Peer:
+    """
+    One accepted connection: who it is, its data, and the way out to it.
+
+    Made and closed by the shell, which owns the transport.
+    """
+
+    def __init__(
+        self,
+        table: RouteTable,
+        transport: Transport,
+        handshake: Handshake,
+        connection: Connection,
+        *,
+        limits: Limits,
+        client_id: str,
+        data: Any,
+        debug: bool,
+    ) -> None:
+        self.table = table
+        self.transport = transport
+        self.handshake = handshake
+        self.connection = connection
+        self.limits = limits
+        self.client_id = client_id
+        self.data = data
+        self.opened_at = time.time()
+        self.closed = False
+        self.topics = Topics(self)
+        self.log = logging.LoggerAdapter(logger, {"client_id": client_id})
+        self.spawned: set[asyncio.Task[Any]] = set()
+        self.finishing: set[asyncio.Future[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._declared = table.declared if debug else None
+
+    def post(self, function: Callable[..., None], *args: Any) -> None:
+        """Run a plain function in the loop's thread: now if this is it, else in turn."""
+        if threading.get_ident() == self._thread:
+            function(*args)
+        else:
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def write(self, frame: str) -> None:
+        """Queue a frame; after the close this only leaves a debug line."""
+        if self.closed:
+            self.log.debug("dropped a frame: the connection has closed")
+        else:
+            self.transport.write(frame)
+
+    def encode(
+        self,
+        message: Any,
+        *,
+        correlation_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> str:
+        """
+        The frame of a message.
+
+        Raises:
+            TypeError: If it is no message.
+            ValueError: If JSON cannot hold it, or ``meta`` has a key of the protocol's.
+        """
+        return encode(message, self.table.validator, correlation_id=correlation_id, meta=meta)
+
+    def send(
+        self,
+        message: Any,
+        *,
+        correlation_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Encode and queue a message, without an id that a call in flight owns."""
+        if correlation_id is not None and correlation_id in self.connection.calls:
+            correlation_id = None
+        frame = self.encode(message, correlation_id=correlation_id, meta=meta)
+        if self._declared is not None and type(message) not in self._declared:
+            self._declared = self._declared | {type(message)}
+            self.log.warning(
+                "%s is sent but not declared: add it to sends= or router.sends()",
+                type(message).__qualname__,
+            )
+        self.post(self.write, frame)
+
+    def send_error(
+        self,
+        error: WsKitError,
+        *,
+        correlation_id: str | None = None,
+        rpc: bool = False,
+        call: Call | None = None,
+    ) -> None:
+        """Queue an error's frame; in the loop's thread only."""
+        frame, dropped = self.connection.error_frame(
+            error, now=time.time(), rpc=rpc, correlation_id=correlation_id, call=call
+        )
+        for what in dropped:
+            self.log.warning("left out of a %s error: %s", error.code, what)
+        self.write(frame)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection after what is queued; the first close wins."""
+        check_close(code, reason)
+        self.post(self.transport.close, code, reason)
+
+    def report(
+        self, type_: LimitType, observed: int, limit: int, retry_after: float | None = None
+    ) -> None:
+        """Tell ``on_limit_exceeded`` hooks of a limit that was crossed."""
+        self.report_exceeded(
+            LimitExceeded(
+                type=type_,
+                observed=observed,
+                limit=limit,
+                client_id=self.client_id,
+                retry_after=retry_after,
+            )
+        )
+
+    def report_exceeded(self, info: LimitExceeded) -> None:
+        self.log.info("limit exceeded: %s %s over %s", info.type, info.observed, info.limit)
+        if hooks := self.table.hooks.on_limit_exceeded:
+            self.post(lambda: self.finish(observe(hooks, info)))
+
+    def finish(self, work: Awaitable[Any]) -> None:
+        """Let something run to its end, also when the connection closes meanwhile."""
+        task = asyncio.ensure_future(work)
+        self.finishing.add(task)  # the loop keeps only a weak reference
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        self.finishing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.error("a callback failed", exc_info=error)
+
+    async def publish(
+        self, topic: str, message: Any, *, exclude_self: bool, meta: Mapping[str, Any] | None
+    ) -> PublishResult:
+        try:
+            frame = self.encode(message, meta=meta)
+        except (TypeError, ValueError) as error:
+            self.log.exception("a message to publish cannot be encoded")
+            return PublishResult(ok=False, error="VALIDATION", cause=error)
+        result = await self.transport.publish(topic, frame, exclude_self=exclude_self)
+        if self.table.hooks.on_publish:
+            await observe(self.table.hooks.on_publish, message, topic)
+        return result
+
+    def assign(self, changes: Mapping[str, Any]) -> None:
+        """
+        Set several fields of the connection's data, all or none.
+
+        Raises:
+            AttributeError: For a field that the data does not have.
+            pydantic.ValidationError: If the data is a pydantic model and refuses a value.
+        """
+        data = self.data
+        if isinstance(data, BaseModel):
+            known = set(type(data).model_fields)
+        else:
+            known = set(getattr(data, "__dataclass_fields__", changes))
+        if unknown := sorted(changes.keys() - known):
+            raise AttributeError(f"{type(data).__name__} has no fields {', '.join(unknown)}.")
+        if isinstance(data, BaseModel):
+            trial = data.model_copy()
+            for name, value in changes.items():
+                setattr(trial, name, value)
+            changes = {name: getattr(trial, name) for name in changes}
+        for name, value in changes.items():
+            setattr(data, name, value)
+
+    def own(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine in a task that ends with the connection."""
+        if self.closed:
+            coroutine.close()
+            raise RuntimeError("The connection has closed; nothing can be spawned on it.")
+        task = self._loop.create_task(coroutine)
+        self.spawned.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.spawned.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.error("a spawned task failed", exc_info=error)
+
+
+def encode(
+    message: Any,
+    validator: Any = None,
+    *,
+    correlation_id: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> str:
+    """
+    The frame of a message, stamped now.
+
+    Raises:
+        TypeError: If it is no message.
+        ValueError: If JSON cannot hold it, or ``meta`` has a key of the protocol's.
+    """
+    schema = schema_of(type(message), validator)
+    suffix = ""
+    if correlation_id is not None or meta:
+        suffix = wire.meta_suffix(correlation_id, _extended(meta) if meta else None)
+    return wire.frame(schema.prefix, time.time(), suffix, schema.encode(message))
+
+
+def _extended(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    if taken := sorted(set(meta) & {*wire.RESERVED_META, *wire.STANDARD_META}):
+        raise ValueError(f"meta must not set {', '.join(taken)}: the protocol does.")
+    return meta
