@@ -1,0 +1,89 @@
+"""
+The Django app: plugs Django into routing when the project is set up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.exceptions import (
+    ObjectDoesNotExist,
+    PermissionDenied,
+    ValidationError,
+)
+from django.http import Http404
+
+from wskit_channels.protocol.errors import Refused, WsKitError
+from wskit_channels.protocol.validation import MAX_ISSUES
+from wskit_channels.routing import shell
+from wskit_channels.routing.results import PublishResult
+from wskit_channels.routing.router import Router
+
+__all__ = ["WsKitChannelsConfig"]
+
+
+class DjangoShell:
+    """Django, as routing needs it. Channels is imported when it is first used."""
+
+    def as_asgi(self, router: Router[Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+        from wskit_channels.consumer import WsKitConsumer
+
+        application: Callable[..., Any] = WsKitConsumer.as_asgi(router=router, **options)
+        return application
+
+    async def apublish(
+        self, router: Router[Any], topic: str, message: Any, meta: Mapping[str, Any] | None
+    ) -> PublishResult:
+        from wskit_channels import publish
+
+        return await publish.apublish(topic, message, meta=meta, **_address(router))
+
+    def publish(
+        self, router: Router[Any], topic: str, message: Any, meta: Mapping[str, Any] | None
+    ) -> PublishResult:
+        from wskit_channels import publish
+
+        return publish.publish(topic, message, meta=meta, **_address(router))
+
+    def as_error(self, error: Exception) -> WsKitError | None:
+        """Django's own exceptions, as Django answers them over HTTP."""
+        if isinstance(error, Http404 | ObjectDoesNotExist):
+            return WsKitError("NOT_FOUND")
+        if isinstance(error, PermissionDenied):
+            return WsKitError("PERMISSION_DENIED")
+        if isinstance(error, ValidationError):
+            return Refused("INVALID_ARGUMENT", own={"issues": _issues(error)})
+        return None
+
+
+def _address(router: Router[Any]) -> dict[str, Any]:
+    return {
+        "namespace": router.namespace,
+        "channel_layer": router.channel_layer,
+        "limits": router.limits,
+        "validator": router.validator,
+    }
+
+
+def _issues(error: ValidationError) -> list[dict[str, Any]]:
+    """A Django validation error as issues; its messages are the application's own."""
+    by_field = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+    issues = [
+        {"path": ["payload", field] if field else [], "message": str(text), "type": "invalid"}
+        for field, texts in by_field.items()
+        for text in texts
+    ]
+    return issues[:MAX_ISSUES]
+
+
+class WsKitChannelsConfig(AppConfig):
+    name = "wskit_channels"
+    verbose_name = "WebSockets"
+
+    def ready(self) -> None:
+        from wskit_channels import checks
+
+        checks.register()
+        shell.install(DjangoShell())

@@ -1,0 +1,3 @@
+"""
+What particular ASGI servers need beyond the ASGI specification.
+"""

@@ -1,0 +1,164 @@
+"""
+One connection of the ASGI server, as routing uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from typing_extensions import ParamSpec, TypeVar
+
+from wskit_channels import hub
+from wskit_channels.outbox import Outbox
+from wskit_channels.routing.results import PublishResult
+from wskit_channels.servers import daphne
+from wskit_channels.threads import ConnectionWork
+
+__all__ = ["SERVER_SEND", "ConsumerTransport"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SERVER_SEND = "wskit_channels.send"
+"""Scope key under which ``websocket_application`` keeps the server's own ``send``."""
+
+logger = logging.getLogger("wskit_channels.connection")
+
+CLOSE_GRACE = 1.0
+"""Seconds that queued frames, and then the close itself, have to get out."""
+
+
+class ConsumerTransport:
+    """
+    The way out to one client, for ``routing``; made when the socket is accepted.
+
+    Closing is asked for here and done by the consumer: ``close`` only notes code and
+    reason and interrupts the task that reads.
+    """
+
+    def __init__(
+        self,
+        scope: MutableMapping[str, Any],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        *,
+        client_id: str,
+        layer: str,
+        namespace: str,
+        buffer_limit: int,
+        on_overflow: Callable[[int], None],
+    ) -> None:
+        self.client_id = client_id
+        self.close_request: tuple[int, str] | None = None
+        self._scope = scope
+        self._send = send
+        self._layer = layer
+        self._namespace = namespace
+        self._hub: hub.Hub | None = None
+        self._topics: set[str] = set()
+        self._outbox = Outbox(send, buffer_limit, on_overflow)
+        self._reader = asyncio.current_task()
+        self._base = contextvars.copy_context()
+        # What routing calls for every message, without a hop.
+        self.write = self._outbox.put
+        self.flush = self._outbox.flush
+        self.drain = self._outbox.drain
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether frames are queued that nobody is writing."""
+        return self._outbox.unwritten
+
+    # -- closing
+
+    def close(self, code: int, reason: str) -> None:
+        """Have the connection closed after what is queued; the first close wins."""
+        if self.close_request is None:
+            self.close_request = (code, reason)
+            if self._reader is not None:
+                self._reader.cancel()
+
+    def forget_reader(self) -> None:
+        """From now on a close interrupts nobody: the consumer is at its end."""
+        self._reader = None
+        if self.close_request is None:
+            self.close_request = (1006, "")
+
+    async def send_close(self, code: int, reason: str) -> None:
+        """Write what is queued, as far as the client takes it, and close."""
+        try:
+            if code != 1013:  # a slow consumer's queue would never be written
+                async with asyncio.timeout(CLOSE_GRACE):
+                    await self._outbox.flush()
+                    await self._outbox.drain()
+        except TimeoutError:
+            logger.info("closing with frames unwritten: client=%s", self.client_id)
+        self._outbox.close()
+        try:
+            async with asyncio.timeout(CLOSE_GRACE):
+                server_send = self._scope.get(SERVER_SEND)
+                await daphne.close(self._send, server_send, code, reason)
+        except Exception as error:  # noqa: BLE001 - the client is gone, one way or another
+            logger.debug("the close could not be sent: %s", type(error).__name__)
+
+    def gone(self) -> None:
+        """The client is gone: nothing is written any more."""
+        self._outbox.close()
+
+    # -- work
+
+    def work(self) -> ConnectionWork:
+        """Context variables and a thread, for an event line or a call."""
+        return ConnectionWork(self._base)
+
+    async def run_sync(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a plain function in the present work's thread, cleaning up as Channels does."""
+        result: T = await database_sync_to_async(function)(*args, **kwargs)
+        return result
+
+    def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function from a plain handler's thread and wait for it."""
+        result: T = async_to_sync(function)(*args, **kwargs)
+        return result
+
+    # -- topics
+
+    async def subscribe(self, topic: str) -> None:
+        if self._hub is None:
+            self._hub = hub.hub_for(get_channel_layer(self._layer), self._namespace)
+        self._topics.add(topic)
+        try:
+            await self._hub.join(topic, self)
+        except BaseException:
+            self._topics.discard(topic)
+            raise
+
+    async def unsubscribe(self, topic: str) -> None:
+        self._topics.discard(topic)
+        if self._hub is not None:
+            self._hub.leave(topic, self)
+
+    def leave_all(self) -> None:
+        """Take this connection out of the hub; groups are left in the background."""
+        if self._hub is not None:
+            for topic in self._topics:
+                self._hub.leave(topic, self)
+        self._topics.clear()
+
+    async def publish(self, topic: str, frame: str, *, exclude_self: bool) -> PublishResult:
+        exclude = self.client_id if exclude_self else None
+        return await hub.apublish_frame(self._layer, self._namespace, topic, frame, exclude=exclude)
+
+    # -- user
+
+    async def set_user(self, user: Any) -> None:
+        """Make this the connection's user; None makes it anonymous."""
+        from django.contrib.auth.models import AnonymousUser
+
+        self._scope["user"] = AnonymousUser() if user is None else user
