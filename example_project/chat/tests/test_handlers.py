@@ -1,0 +1,272 @@
+"""The chat as its clients meet it: frames in, frames out, one promise a test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import AsyncClient
+
+from example_project.asgi import application
+from example_project.chat.handlers import HISTORY_LENGTH
+from example_project.chat.messages import Line, Person
+from example_project.chat.models import ChatLine, Room
+
+# Handlers use the database from threads of their own, so the data must be committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Member:
+    """One signed-in person at one WebSocket."""
+
+    def __init__(self, socket: WebsocketCommunicator) -> None:
+        self.socket = socket
+
+    async def says(self, type: str, **payload: Any) -> None:
+        await self.socket.send_json_to({"type": type, "payload": payload})
+
+    async def hears(self) -> tuple[str, Any]:
+        frame = await self.socket.receive_json_from(timeout=5)
+        return frame["type"], frame.get("payload")
+
+    async def joins(self, room: Room) -> "Member":
+        await self.says("JOIN_ROOM", room=room.slug)
+        assert (await self.hears())[0] == "HISTORY"
+        return self
+
+
+Arrives = Callable[[User], Awaitable[Member]]
+
+
+@pytest.fixture(autouse=True)
+async def close_connections() -> AsyncIterator[None]:
+    """The tests' own queries run in a thread, whose connection nobody else closes."""
+    yield
+    await sync_to_async(connections.close_all)()
+
+
+@pytest.fixture
+async def arrives() -> AsyncIterator[Arrives]:
+    sockets: list[WebsocketCommunicator] = []
+
+    async def arrives(user: User) -> Member:
+        browser = AsyncClient()
+        await browser.aforce_login(user)
+        socket = open_socket(browser)
+        assert await socket.connect() == (True, None)
+        sockets.append(socket)
+        return Member(socket)
+
+    yield arrives
+    for socket in sockets:
+        await socket.disconnect()
+
+
+def open_socket(browser: AsyncClient) -> WebsocketCommunicator:
+    """As that browser would, with its cookies, from a page of ours."""
+    cookies = browser.cookies.output(attrs=[], header="", sep=";").strip()
+    headers = [(b"origin", b"http://testserver"), (b"cookie", cookies.encode())]
+    return WebsocketCommunicator(application, "/ws/", headers=headers)
+
+
+@pytest.fixture
+def alice() -> User:
+    return get_user_model().objects.create_user("alice")
+
+
+@pytest.fixture
+def bob() -> User:
+    return get_user_model().objects.create_user("bob")
+
+
+@pytest.fixture
+def lobby() -> Room:
+    return Room.objects.create(slug="lobby", name="Lobby")
+
+
+@pytest.fixture
+def kitchen() -> Room:
+    return Room.objects.create(slug="kitchen", name="Kitchen")
+
+
+def on_wire(line: ChatLine, author: User) -> dict[str, Any]:
+    said = Line(id=line.pk, author=person(author), text=line.text, sent_at=line.created_at)
+    return said.model_dump(mode="json")
+
+
+def person(user: User) -> Person:
+    return Person(id=user.pk, name=user.username)
+
+
+async def test_anonymous_visitors_are_turned_away() -> None:
+    socket = open_socket(AsyncClient())
+
+    await socket.connect()
+
+    assert (await socket.receive_output(timeout=5))["code"] == 4401
+
+
+async def test_joining_brings_the_history_oldest_first(
+    arrives: Arrives, alice: User, lobby: Room
+) -> None:
+    first = await lobby.lines.acreate(author=alice, text="first")
+    second = await lobby.lines.acreate(author=alice, text="second")
+    member = await arrives(alice)
+
+    await member.says("JOIN_ROOM", room="lobby")
+
+    lines = [on_wire(first, alice), on_wire(second, alice)]
+    assert await member.hears() == ("HISTORY", {"room": "lobby", "lines": lines, "earlier": False})
+
+
+async def test_history_of_a_talkative_room_is_cut(
+    arrives: Arrives, alice: User, lobby: Room
+) -> None:
+    texts = [str(number) for number in range(HISTORY_LENGTH + 1)]
+    await ChatLine.objects.abulk_create(
+        ChatLine(room=lobby, author=alice, text=text) for text in texts
+    )
+    member = await arrives(alice)
+
+    await member.says("JOIN_ROOM", room="lobby")
+
+    _, history = await member.hears()
+    assert [line["text"] for line in history["lines"]] == texts[1:]
+    assert history["earlier"] is True
+
+
+async def test_joining_a_room_that_is_not_there_is_refused(arrives: Arrives, alice: User) -> None:
+    member = await arrives(alice)
+
+    await member.says("JOIN_ROOM", room="attic")
+
+    type_, error = await member.hears()
+    assert (type_, error["code"]) == ("ERROR", "NOT_FOUND")
+
+
+async def test_a_joiner_is_announced_to_the_others(
+    arrives: Arrives, alice: User, bob: User, lobby: Room
+) -> None:
+    first = await (await arrives(alice)).joins(lobby)
+
+    await (await arrives(bob)).joins(lobby)
+
+    joined = {"room": "lobby", "user": {"id": bob.pk, "name": "bob"}}
+    assert await first.hears() == ("USER_JOINED", joined)
+
+
+async def test_a_line_reaches_everybody_in_the_room(
+    arrives: Arrives, alice: User, bob: User, lobby: Room
+) -> None:
+    writer = await (await arrives(alice)).joins(lobby)
+    reader = await (await arrives(bob)).joins(lobby)
+    assert (await writer.hears())[0] == "USER_JOINED"
+
+    await writer.says("SEND_MESSAGE", room="lobby", text="hello")
+
+    heard = [await writer.hears(), await reader.hears()]
+    line = await ChatLine.objects.aget()
+    assert heard == [("NEW_MESSAGE", {"room": "lobby", "line": on_wire(line, alice)})] * 2
+    assert (line.room_id, line.author_id, line.text) == ("lobby", alice.pk, "hello")
+
+
+async def test_a_line_stays_in_its_room(
+    arrives: Arrives, alice: User, bob: User, lobby: Room, kitchen: Room
+) -> None:
+    writer = await (await (await arrives(alice)).joins(lobby)).joins(kitchen)
+    reader = await (await arrives(bob)).joins(kitchen)
+
+    await writer.says("SEND_MESSAGE", room="lobby", text="for the lobby")
+    await writer.says("SEND_MESSAGE", room="kitchen", text="for the kitchen")
+
+    _, first_heard = await reader.hears()
+    assert first_heard["line"]["text"] == "for the kitchen"
+
+
+async def test_joining_again_is_not_announced_again(
+    arrives: Arrives, alice: User, bob: User, lobby: Room
+) -> None:
+    witness = await (await arrives(alice)).joins(lobby)
+    member = await (await arrives(bob)).joins(lobby)
+    assert (await witness.hears())[0] == "USER_JOINED"
+
+    await member.joins(lobby)
+    await member.says("SEND_MESSAGE", room="lobby", text="hello")
+
+    assert (await witness.hears())[0] == "NEW_MESSAGE"
+
+
+async def test_speaking_before_joining_is_refused(
+    arrives: Arrives, alice: User, lobby: Room
+) -> None:
+    member = await arrives(alice)
+
+    await member.says("SEND_MESSAGE", room="lobby", text="hello")
+
+    error = {
+        "code": "FAILED_PRECONDITION",
+        "message": "Join the room first.",
+        "retryable": False,
+    }
+    assert await member.hears() == ("ERROR", error)
+    assert await ChatLine.objects.acount() == 0
+
+
+async def test_a_blank_line_is_refused(arrives: Arrives, alice: User, lobby: Room) -> None:
+    member = await (await arrives(alice)).joins(lobby)
+
+    await member.says("SEND_MESSAGE", room="lobby", text="  ")
+
+    type_, error = await member.hears()
+    assert (type_, error["code"]) == ("ERROR", "INVALID_ARGUMENT")
+    assert [issue["path"] for issue in error["details"]["issues"]] == [["payload", "text"]]
+    assert await ChatLine.objects.acount() == 0
+
+
+async def test_leaving_is_announced_to_the_others(
+    arrives: Arrives, alice: User, bob: User, lobby: Room
+) -> None:
+    witness = await (await arrives(alice)).joins(lobby)
+    member = await (await arrives(bob)).joins(lobby)
+    assert (await witness.hears())[0] == "USER_JOINED"
+
+    await member.says("LEAVE_ROOM", room="lobby")
+
+    left = {"room": "lobby", "user": {"id": bob.pk, "name": "bob"}}
+    assert await witness.hears() == ("USER_LEFT", left)
+
+
+async def test_who_has_left_hears_no_more(
+    arrives: Arrives, alice: User, bob: User, lobby: Room, kitchen: Room
+) -> None:
+    writer = await (await (await arrives(alice)).joins(lobby)).joins(kitchen)
+    member = await (await (await arrives(bob)).joins(kitchen)).joins(lobby)
+    await member.says("LEAVE_ROOM", room="lobby")
+    assert [(await writer.hears())[0] for _ in range(3)] == [
+        "USER_JOINED",
+        "USER_JOINED",
+        "USER_LEFT",
+    ]
+
+    await writer.says("SEND_MESSAGE", room="lobby", text="not for bob")
+    await writer.says("SEND_MESSAGE", room="kitchen", text="for bob")
+
+    _, first_heard = await member.hears()
+    assert first_heard["line"]["text"] == "for bob"
+
+
+async def test_hanging_up_is_announced_to_the_others(
+    arrives: Arrives, alice: User, bob: User, lobby: Room
+) -> None:
+    witness = await (await arrives(alice)).joins(lobby)
+    member = await (await arrives(bob)).joins(lobby)
+    assert (await witness.hears())[0] == "USER_JOINED"
+
+    await member.socket.disconnect()
+
+    left = {"room": "lobby", "user": {"id": bob.pk, "name": "bob"}}
+    assert await witness.hears() == ("USER_LEFT", left)
