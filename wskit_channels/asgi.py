@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
-from channels.security.websocket import OriginValidator
+from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
+from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 
 from wskit_channels.threads import pooled
@@ -98,7 +99,9 @@ class OriginCheck(OriginValidator):
         headers = dict(scope.get("headers", ()))
         origin = headers.get(b"origin")
         host = headers.get(b"host", b"").decode("latin-1")
-        if (origin is None and not self._needs_origin) or (
+        if origin is not None and _parsed(origin.decode("latin-1")) is None:
+            await WebsocketDenier()(scope, receive, send)  # Channels' validator would raise
+        elif (origin is None and not self._needs_origin) or (
             self._by_host and origin is not None and is_trusted(origin.decode("latin-1"), host)
         ):
             await self._guarded(scope, receive, send)
@@ -108,14 +111,10 @@ class OriginCheck(OriginValidator):
 
 def is_trusted(origin: str, host: str) -> bool:
     """Whether a page of this origin may connect to this host with its cookies."""
-    try:
-        parts = urlsplit(origin)
-        _ = parts.port
-    except ValueError:
+    parts = _parsed(origin)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return False
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return False
-    if origin in settings.CSRF_TRUSTED_ORIGINS:
+    if any(_is_meant(parts, pattern) for pattern in settings.CSRF_TRUSTED_ORIGINS):
         return True
     named = [name for name in _allowed_hosts() if name != "*"]
     if validate_host(parts.hostname, named):
@@ -124,6 +123,22 @@ def is_trusted(origin: str, host: str) -> bool:
     return parts.netloc.lower() == host.lower() and validate_host(
         split_domain_port(host)[0], _allowed_hosts()
     )
+
+
+def _parsed(origin: str) -> SplitResult | None:
+    """An origin's parts; None if it is none."""
+    try:
+        parts = urlsplit(origin.lower())
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def _is_meant(origin: SplitResult, pattern: str) -> bool:
+    """Whether an entry of ``CSRF_TRUSTED_ORIGINS`` means an origin; ``*.`` is any subdomain."""
+    scheme, _, netloc = pattern.lower().partition("://")
+    return scheme == origin.scheme and is_same_domain(origin.netloc, netloc.lstrip("*"))
 
 
 def _allowed_hosts() -> list[str]:

@@ -48,8 +48,7 @@ async def admit(router: Router[Any], handshake: Handshake) -> Admission:
             await _run(hook, handshake)
         except Exception:
             logger.exception("hook failed: hook=%s", name_of(hook))
-    user = handshake.user
-    if router.login_required and (user is None or not user.is_authenticated):
+    if router.login_required and not handshake.user.is_authenticated:
         return Admission(refusal=UNAUTHENTICATED)
     if not hooks.authenticate:
         return Admission(router.make_data())
@@ -84,12 +83,17 @@ def _judge(router: Router[Any], found: Any, hook: Callable[..., Any]) -> Admissi
 def _refusal(router: Router[Any], error: Exception, hook: Callable[..., Any]) -> tuple[int, str]:
     if isinstance(error, CloseConnection):
         return error.code, error.reason
-    answer: WsKitError | None
-    if isinstance(error, WsKitError):
-        answer = error
-    else:
-        answer = router.freeze().as_error(error) or get_shell().as_error(error)
+    try:
+        answer = _answer_to(router, error)
+    except Exception as broken:  # noqa: BLE001 - a mapping that raises is one more bug
+        broken.__cause__, error, answer = error, broken, None
     if answer is None:
         logger.error("authentication failed: hook=%s", name_of(hook), exc_info=error)
         return BUG
     return FORBIDDEN if answer.code == "PERMISSION_DENIED" else UNAUTHENTICATED
+
+
+def _answer_to(router: Router[Any], error: Exception) -> WsKitError | None:
+    if isinstance(error, WsKitError):
+        return error
+    return router.freeze().as_error(error) or get_shell().as_error(error)

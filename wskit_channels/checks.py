@@ -169,7 +169,10 @@ def _guarded(application: Any, guard: Guard) -> Guard:
 def _inside(application: Any) -> Sequence[Any]:
     """What an ASGI application of Channels, Django or this library passes on to."""
     if isinstance(application, WebSocketApplication):
-        patterns: Sequence[Any] = application.patterns
+        try:
+            patterns: Sequence[Any] = application.patterns
+        except Exception:  # noqa: BLE001 - the project's own module
+            return []
         return [pattern.callback for pattern in patterns if hasattr(pattern, "callback")]
     found: list[Any] = [
         getattr(application, "inner", None),

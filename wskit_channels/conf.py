@@ -4,6 +4,7 @@ The ``WSKIT`` settings: one dict, read late, strict about what it holds.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -55,6 +56,7 @@ LIMIT_KEYS = {field.name.upper(): field.name for field in fields(Limits)}
 OTHER_KEYS = {
     field.name.upper(): field.name for field in fields(Settings) if field.name != "limits"
 }
+DEFAULT_OF = {key: getattr(Settings(), name) for key, name in OTHER_KEYS.items()}
 
 
 @lru_cache(maxsize=1)
@@ -71,9 +73,12 @@ def get_settings() -> Settings:
         raise ImproperlyConfigured("WSKIT is a dict.")
     if unknown := sorted(map(str, given.keys() - LIMIT_KEYS.keys() - OTHER_KEYS.keys())):
         raise ImproperlyConfigured(f"WSKIT has unknown keys {', '.join(unknown)}.")
+    for key, value in given.items():
+        _require_kind(key, value)
     try:
+        re.compile(given.get("TOPIC_PATTERN", ""))
         limits = Limits(**{LIMIT_KEYS[key]: given[key] for key in given if key in LIMIT_KEYS})
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise ImproperlyConfigured(f"WSKIT: {error}") from None
     found = Settings(
         limits=limits.resolved(DEFAULTS),
@@ -84,8 +89,24 @@ def get_settings() -> Settings:
     return found
 
 
-def _require_positive(name: str, value: Any) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+KINDS: dict[type[Any], tuple[str, tuple[type[Any], ...]]] = {
+    int: ("an integer", (int,)),
+    float: ("a number", (int, float)),
+    str: ("a string", (str,)),
+    tuple: ("a list", (list, tuple, set, frozenset)),
+}
+"""By the type of a key's default: what a value has to be."""
+
+
+def _require_kind(key: str, value: Any) -> None:
+    known = getattr(DEFAULTS, LIMIT_KEYS[key]) if key in LIMIT_KEYS else DEFAULT_OF[key]
+    name, kinds = KINDS[type(known)]
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ImproperlyConfigured(f"WSKIT[{key!r}] is {name}, not {value!r}.")
+
+
+def _require_positive(name: str, value: float) -> None:
+    if value <= 0:
         raise ImproperlyConfigured(f"WSKIT[{name.upper()!r}] is a number above 0, not {value!r}.")
 
 

@@ -32,8 +32,9 @@ from wskit_channels.routing.dispatch import Dispatcher
 from wskit_channels.routing.handshake import Handshake
 from wskit_channels.routing.peer import Peer
 from wskit_channels.routing.router import Router
+from wskit_channels.servers import daphne
 from wskit_channels.threads import pooled
-from wskit_channels.transport import ConsumerTransport
+from wskit_channels.transport import SERVER_SEND, ConsumerTransport
 
 __all__ = ["WsKitConsumer"]
 
@@ -50,7 +51,8 @@ class WsKitConsumer(AsyncWebsocketConsumer):
     """
     Serves a ``Router``; ``router.as_asgi()`` makes one for each connection.
 
-    A subclass may override ``connect``, ``receive`` and ``disconnect``, calling ``super()``.
+    A subclass may override ``connect``, ``receive`` and ``disconnect``, calling ``super()``:
+    a ``connect`` that accepts by itself has authenticated nobody, and is closed with 1011.
     ``own_channel`` gives it a channel of its own in the channel layer, and with it
     ``channel_name`` and ``groups``; None does so where it defines a channel-layer handler:
     an ``async`` method with one argument that this class does not have.
@@ -65,6 +67,7 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         self._transport: ConsumerTransport | None = None
         self._dispatcher: Dispatcher | None = None
         self._peer: Peer | None = None
+        self._accepted = False
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -122,6 +125,15 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             await self.accept()
         except DenyConnection:
             await super().close()
+        if self._accepted and self._peer is None:
+            # Nobody was authenticated, so that nobody may be served.
+            logger.error("%s.connect() must call super().connect()", type(self).__name__)
+            await daphne.close(self._send, self._scope.get(SERVER_SEND), 1011, "INTERNAL")
+
+    async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
+        """Accept the socket; ``connect`` does."""
+        self._accepted = True
+        await super().accept(subprotocol, headers)
 
     async def connect(self) -> None:
         """
@@ -205,10 +217,17 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         transport, dispatcher = self._transport, self._dispatcher
         assert transport is not None and dispatcher is not None  # noqa: S101, PT018 - _open() ran
         code, reason, cancelled = 1006, "", False
-        dispatcher.start()
+        started = transport.close_request is None  # else a subclass closed while it connected
         try:
-            code, reason = await self._read(receive, dispatcher)
+            if started:
+                dispatcher.start()
+                transport.interrupt_here()
+                code, reason = await self._read(receive, dispatcher)
+            if transport.close_request is not None:
+                await asyncio.sleep(0)  # our own interruption may still be on its way to us
+            transport.forget_reader()
         except asyncio.CancelledError:
+            transport.forget_reader()
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - we run in one
             asked = transport.close_request is not None
@@ -218,11 +237,12 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             if not asked:
                 self._say_goodbye(transport)
         except Exception:
+            transport.forget_reader()
             logger.exception("the consumer failed: client=%s", transport.client_id)
             transport.close(1011, "INTERNAL")
         request = transport.close_request
-        transport.forget_reader()
-        interrupted = await _to_the_end(self._finish(request, code, reason))
+        transport.seal()
+        interrupted = await _to_the_end(self._finish(request, code, reason, started=started))
         if cancelled or interrupted:
             raise asyncio.CancelledError
 
@@ -261,7 +281,9 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         """Whether a method is this class's own and not a subclass's."""
         return getattr(type(self), method) is getattr(WsKitConsumer, method)
 
-    async def _finish(self, request: tuple[int, str] | None, code: int, reason: str) -> None:
+    async def _finish(
+        self, request: tuple[int, str] | None, code: int, reason: str, *, started: bool
+    ) -> None:
         transport, dispatcher, peer = self._transport, self._dispatcher, self._peer
         assert transport and dispatcher and peer  # noqa: S101, PT018 - _open() ran
         if request is not None:
@@ -271,7 +293,8 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         transport.gone()
         transport.leave_all()
         await dispatcher.close()
-        await dispatcher.run_close_hooks(code, reason)
+        if started:
+            await dispatcher.run_close_hooks(code, reason)
         transport.leave_all()
         try:
             await self.disconnect(code)

@@ -19,7 +19,8 @@ import re
 import threading
 import uuid
 import weakref
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -118,8 +119,10 @@ class Hub:
         self.layer = layer
         self.namespace = namespace
         self._members: dict[str, dict[Member, None]] = {}
-        self._joined: dict[str, str] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Topics whose group this hub may be in: True where it is for certain, False where an
+        # attempt to join failed, was cancelled or is still going on.
+        self._joined: dict[str, bool] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
         self._channel: str | None = None
         self._receiver: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,23 +168,37 @@ class Hub:
 
     async def _settle(self, topic: str) -> None:
         """Be in a topic's group if and only if it has members, whatever happened meanwhile."""
-        lock = self._locks.setdefault(topic, asyncio.Lock())
-        async with lock:
-            wanted, joined = topic in self._members, topic in self._joined
-            if wanted and not joined:
-                channel = await self._listen()
-                group = group_name(self.namespace, topic)
-                await self.layer.group_add(group, channel)
-                self._joined[topic] = group
-            elif joined and not wanted and self._channel is not None:
-                group = self._joined.pop(topic)
-                await self.layer.group_discard(group, self._channel)
-        if topic not in self._members:
-            self._locks.pop(topic, None)
-        if not self._members and self._receiver is not None:
-            self._receiver.cancel()
-            self._receiver = self._channel = None
-            self._joined.clear()
+        group = group_name(self.namespace, topic)
+        try:
+            async with self._turn(topic):
+                if topic in self._members:
+                    if not self._joined.get(topic):
+                        channel = await self._listen()
+                        self._joined[topic] = False
+                        await self.layer.group_add(group, channel)
+                        self._joined[topic] = True
+                elif topic in self._joined:
+                    try:
+                        await self.layer.group_discard(group, self._channel)
+                    finally:
+                        del self._joined[topic]
+        finally:
+            if not self._members and not self._joined and self._receiver is not None:
+                self._receiver.cancel()
+                self._receiver = self._channel = None
+
+    @asynccontextmanager
+    async def _turn(self, topic: str) -> AsyncIterator[None]:
+        """Join and leave one group in turn."""
+        lock, users = self._locks.setdefault(topic, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._locks[topic]
 
     async def _listen(self) -> str:
         if self._channel is None:
@@ -209,8 +226,10 @@ class Hub:
                 await asyncio.sleep(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _rejoin(self, channel: str) -> None:
-        for group in list(self._joined.values()):
-            await self.layer.group_add(group, channel)
+        for topic in list(self._joined):
+            async with self._turn(topic):
+                if self._joined.get(topic):
+                    await self.layer.group_add(group_name(self.namespace, topic), channel)
 
     def _take(self, message: dict[str, Any]) -> None:
         if message.get("type") == MESSAGE_TYPE and message.get("process") != _process:

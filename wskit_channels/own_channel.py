@@ -53,6 +53,7 @@ class OwnChannel:
         self._consumer = consumer
         self._layer = get_channel_layer(consumer.channel_layer_alias)
         self._task: asyncio.Task[None] | None = None
+        self._joined = False
         self.name: str | None = None
 
     async def open(self) -> None:
@@ -63,24 +64,28 @@ class OwnChannel:
             return
         consumer.channel_layer = layer
         try:
-            self.name = await layer.new_channel()
-            for group in consumer.groups or ():
-                await layer.group_add(group, self.name)
+            await self._join(layer)
         except Exception:
             logger.exception("the channel layer failed; the connection goes on without it")
         self._task = asyncio.create_task(self._receive(layer))
+
+    async def _join(self, layer: BaseChannelLayer) -> str:
+        """Take a channel if there is none yet, and be in all groups; the channel's name."""
+        name = self.name = self.name or await layer.new_channel()
+        if not self._joined:
+            for group in self._consumer.groups or ():
+                await layer.group_add(group, name)
+            self._joined = True
+        return name
 
     async def _receive(self, layer: BaseChannelLayer) -> None:
         retry = 0.0
         while True:
             try:
-                if self.name is None or retry:
-                    self.name = self.name or await layer.new_channel()
-                    for group in self._consumer.groups or ():
-                        await layer.group_add(group, self.name)
-                message = await layer.receive(self.name)
+                message = await layer.receive(await self._join(layer))
                 retry = 0.0
             except Exception as error:  # noqa: BLE001 - any layer's, and none may end the socket
+                self._joined = False  # it may have forgotten
                 if not retry:
                     logger.warning("the channel layer failed: %s", type(error).__name__)
                 retry = min(LAST_RETRY, retry * 2 or FIRST_RETRY)

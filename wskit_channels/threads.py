@@ -133,7 +133,11 @@ class _Pool:
 
 
 class _Lease:
-    """The claim of one event line or call on one thread, while it needs one."""
+    """
+    The claim of one event line or call on one thread, while it needs one.
+
+    Released, it serves what a handler left running: with a thread for each job.
+    """
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool
@@ -146,7 +150,6 @@ class _Lease:
 
     def submit(self, job: _Job) -> None:
         with self._pool.lock:
-            self._released = False
             if self._thread is None and not self._queued:
                 self._thread = self._pool.lend(self)
             if self._thread is None:
@@ -184,6 +187,11 @@ class _Lease:
         for callback in callbacks:
             callback()
 
+    def renew(self) -> None:
+        """Keep the thread that is taken next until it is released."""
+        with self._pool.lock:
+            self._released = False
+
     def release(self, when_idle: Callable[[], None] | None = None) -> bool:
         """
         Give the thread back once nothing runs in it.
@@ -212,11 +220,6 @@ class _Lease:
             return []
         callbacks, self._when_idle = self._when_idle, []
         return callbacks
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether it holds no thread and waits for none."""
-        return self._thread is None and not self._queued
 
 
 _lease: contextvars.ContextVar[_Lease | None] = contextvars.ContextVar("wskit_lease", default=None)
@@ -294,11 +297,10 @@ class ConnectionWork:
         SyncToAsync.thread_sensitive_context.set(_KEY)
         _lease.set(self._lease)
 
+    def begin(self) -> None:
+        self._lease.renew()
+
     def release(self, ended: Callable[[], None] | None = None) -> None:
-        if self._lease.is_unused:
-            if ended is not None:
-                ended()
-            return
         when_idle = None
         if ended is not None:
             loop, then = self._loop, ended

@@ -63,7 +63,7 @@ class ConsumerTransport:
         self._hub: hub.Hub | None = None
         self._topics: set[str] = set()
         self._outbox = Outbox(send, buffer_limit, on_overflow)
-        self._reader = asyncio.current_task()
+        self._reader: asyncio.Task[Any] | None = None
         self._base = contextvars.copy_context()
         # What routing calls for every message, without a hop.
         self.write = self._outbox.put
@@ -84,9 +84,16 @@ class ConsumerTransport:
             if self._reader is not None:
                 self._reader.cancel()
 
+    def interrupt_here(self) -> None:
+        """From now on a close interrupts the present task, which reads."""
+        self._reader = asyncio.current_task()
+
     def forget_reader(self) -> None:
-        """From now on a close interrupts nobody: the consumer is at its end."""
+        """From now on a close interrupts nobody."""
         self._reader = None
+
+    def seal(self) -> None:
+        """From now on a close comes too late: the consumer is at its end."""
         if self.close_request is None:
             self.close_request = (1006, "")
 

@@ -105,6 +105,7 @@ class Connection:
         "_refused_at",
         "_routes",
         "_sensitive",
+        "_slots_were_full",
         "calls",
     )
 
@@ -124,6 +125,7 @@ class Connection:
         self._new_id = new_id
         self._sensitive = sensitive
         self._refused_at: deque[float] = deque()
+        self._slots_were_full = False
         self.calls = calls
 
     def receive(self, data: str | bytes, *, now: float, wall: float) -> Decision:
@@ -196,7 +198,7 @@ class Connection:
         given = raw.get(wire.CORRELATION_ID)
         if route.is_call and _opens_nothing(raw):
             return self._refuse(refusal, now, wall, given, rpc=True)
-        if close := self._count_refusal(now):
+        if isinstance(refusal, Refused) and (close := self._count_refusal(now)):
             return close
         return self._accept(route, _meta_of(raw), None, refusal, size, now, wall)
 
@@ -227,13 +229,16 @@ class Connection:
             return self._answer(Refused("ALREADY_EXISTS", "This id is in flight"), wall, id_)
         except TooManyCalls:
             return self._no_slot(carried, wall)
+        self._slots_were_full = False
         return Decoded(route, meta, payload, refusal, size, wall, id_, call)
 
     def _no_slot(self, correlation_id: str | None, wall: float) -> Answer:
         refusal = Refused("RESOURCE_EXHAUSTED", "Too many calls", retry_after=BUSY_RETRY_AFTER)
         answer = self._answer(refusal, wall, correlation_id, rpc=True)
-        limit = self._limits.max_inflight_rpcs
-        answer.exceeded = self._report("inflight_rpcs", limit + 1, limit, BUSY_RETRY_AFTER)
+        if not self._slots_were_full:  # reported once, until a call is accepted again
+            self._slots_were_full = True
+            limit = self._limits.max_inflight_rpcs
+            answer.exceeded = self._report("inflight_rpcs", limit + 1, limit, BUSY_RETRY_AFTER)
         return answer
 
     def _control(self, type_: str, meta: dict[str, Any], now: float, wall: float) -> Decision:

@@ -280,7 +280,10 @@ class CloseConnection(Exception):
         check_close(code, reason)
         self.code = code
         self.reason = reason
-        super().__init__(f"{code} {reason}".rstrip())
+        super().__init__(code, reason)  # as given, for pickling
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}".rstrip()
 
 
 SENDABLE_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011})
@@ -308,7 +311,9 @@ def error_body(error: WsKitError, sensitive: frozenset[str] = SENSITIVE_KEYS) ->
 
     ``retry_after`` stays in seconds under its Python name, for ``wire`` to write.
     """
-    payload: dict[str, Any] = {"code": error.code, "message": error.message}
+    # A lone surrogate in the sentence, of a file's name say, must not cost the answer.
+    message = error.message.encode(errors="replace").decode()
+    payload: dict[str, Any] = {"code": error.code, "message": message}
     details, dropped = sanitize(error.details or {}, sensitive)
     if isinstance(error, Refused):
         details.update(error.own)
@@ -347,6 +352,7 @@ def sanitize(
             continue
         try:
             plain = to_jsonable_python(value)
+            to_json(plain)  # knows what the line above lets through: lone surrogates
         except (PydanticSerializationError, RecursionError, ValueError):
             dropped.append(f"details.{key}, a {type(value).__name__} that JSON cannot hold")
             continue

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_origin
 
-from pydantic import BaseModel, ConfigDict, RootModel, create_model
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, RootModel, create_model
+from pydantic.fields import FieldInfo
 from typing_extensions import TypeVar
 
 from wskit_channels.protocol import wire
@@ -50,8 +51,7 @@ class Meta(wire.StandardMeta):
         for name in inspect.get_annotations(cls):
             if (field := cls.model_fields.get(name)) is None:
                 continue
-            names = {name, field.alias, field.validation_alias, field.serialization_alias}
-            clash = {item for item in names if item in taken}
+            clash = taken & {name, *_wire_names(field)}
             if name in wire.StandardMeta.model_fields or name == "timeout":
                 clash.add(name)
             if clash:
@@ -59,6 +59,17 @@ class Meta(wire.StandardMeta):
                     f"{cls.__name__} declares the meta key {min(map(str, clash))!r}. Extended "
                     f"meta must not use {', '.join(sorted(taken))}: these are the protocol's own."
                 )
+
+
+def _wire_names(field: FieldInfo) -> Iterator[str | int]:
+    """Every key under which a field is read or written."""
+    for alias in (field.alias, field.validation_alias, field.serialization_alias):
+        if isinstance(alias, AliasChoices):
+            yield from (path[0] for path in alias.convert_to_aliases())
+        elif isinstance(alias, AliasPath):
+            yield alias.path[0]
+        elif alias is not None:
+            yield alias
 
 
 class Message(BaseModel):
@@ -83,10 +94,12 @@ class Message(BaseModel):
     __wskit_response__: ClassVar[type[Any] | None] = None
     __wskit_progress__: ClassVar[Any] = Any
 
-    # For type checkers: the class keywords. The work is done below, once fields are known.
+    # The class keywords are for type checkers; they are seen to below, once fields are known.
     def __init_subclass__(
         cls, *, type: str | None = None, meta: type[Meta] | None = None, **config: Any
     ) -> None:
+        if issubclass(cls, RootModel):  # before RootModel refuses our config in its own words
+            raise TypeError(f"{cls.__name__}: a payload is an object; RootModel is not supported.")
         super().__init_subclass__(**config)
 
     @classmethod
@@ -94,8 +107,6 @@ class Message(BaseModel):
         cls, *, type: str | None = None, meta: type[Meta] | None = None, **config: Any
     ) -> None:
         super().__pydantic_init_subclass__(**config)
-        if issubclass(cls, RootModel):
-            raise TypeError(f"{cls.__name__}: a payload is an object; RootModel is not supported.")
         if type is not None:
             _check_type(cls.__name__, type)
         cls.__wskit_type__ = type

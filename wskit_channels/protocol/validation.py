@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NotRequired, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
@@ -197,14 +197,20 @@ class PydanticSchema:
         return found.get(wire.META, self._default_meta), found.get(wire.PAYLOAD, self._no_payload)
 
     def check(self, envelope: Mapping[str, Any]) -> tuple[Meta, Any]:
+        text = wire.dump(envelope)
         try:
-            found = self._validate(
-                wire.dump(envelope), strict=True, extra="forbid", by_alias=True, by_name=False
-            )
+            found = self._validate(text, strict=True, extra="forbid", by_alias=True, by_name=False)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             raise Invalid(map(_issue, errors[:MAX_ISSUES])) from None
-        return found.get(wire.META, self._default_meta), found.get(wire.PAYLOAD, self._no_payload)
+        meta = found.get(wire.META, self._default_meta)
+        payload = found.get(wire.PAYLOAD, self._no_payload)
+        if self.open_numbers and wire.may_hold_non_finite(text):
+            # An integer of 400 digits is right for Any, but a float field makes it infinite.
+            for key, part in ((wire.META, meta), (wire.PAYLOAD, payload)):
+                if not _holds_finite(part):
+                    raise Invalid([_issue_at([key], "finite_number")])
+        return meta, payload
 
     def encode(self, message: Any) -> str | None:
         if not self.has_payload:
@@ -212,9 +218,13 @@ class PydanticSchema:
         raw = self._serialize(message, by_alias=True, warnings="error")
         # By default pydantic writes null for what is not finite, which is a bug gone silent.
         suspect = self.open_numbers and (b"null" in raw or b"NaN" in raw or b"Infinity" in raw)
-        if suspect and not is_finite(message.model_dump()):
+        if suspect and not _holds_finite(message):
             raise ValueError(f"{self.type} holds a number that is not finite")
         return raw.decode()
+
+
+def _holds_finite(model: BaseModel) -> bool:
+    return is_finite(model.model_dump())
 
 
 def _envelope(type_: str, message: type[Message], meta: type[Meta], has_payload: bool) -> Any:
@@ -272,6 +282,8 @@ _CLOSED = frozenset(
     ]
 )
 _NOT_SCHEMAS = frozenset({"metadata", "default", "ref", "config", "expected", "members"})
+_BY_NAME = frozenset({"fields", "choices"})
+"""Keys whose dict is of schemas by names of the user's, of which any may be one of the above."""
 
 
 def _may_be_open(schema: Any) -> bool:
@@ -279,7 +291,13 @@ def _may_be_open(schema: Any) -> bool:
         kind = schema.get("type")
         if isinstance(kind, str) and kind not in _CLOSED and not _is_finite_float(schema):
             return True
-        return any(_may_be_open(item) for key, item in schema.items() if key not in _NOT_SCHEMAS)
+        return any(
+            any(map(_may_be_open, item.values()))
+            if key in _BY_NAME and isinstance(item, dict)
+            else _may_be_open(item)
+            for key, item in schema.items()
+            if key not in _NOT_SCHEMAS
+        )
     if isinstance(schema, list | tuple):
         return any(map(_may_be_open, schema))
     return False
@@ -340,8 +358,8 @@ _SENTENCES = {
 
 
 def _issue(error: ErrorDetails) -> Issue:
-    return Issue(
-        path=list(error["loc"]),
-        message=_SENTENCES.get(error["type"], "Invalid value"),
-        type=error["type"],
-    )
+    return _issue_at(error["loc"], error["type"])
+
+
+def _issue_at(path: Iterable[str | int], type_: str) -> Issue:
+    return Issue(path=list(path), message=_SENTENCES.get(type_, "Invalid value"), type=type_)

@@ -90,8 +90,12 @@ def timeout_of(meta: StandardMeta) -> float | None:
     return None if meta.timeout_ms is None else min(meta.timeout_ms, _MAX_MS) / 1000
 
 
-def milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
+def milliseconds(instant: float) -> int:
+    return int(instant * 1000)
+
+
+def duration_ms(seconds: float) -> int:
+    return round(min(seconds * 1000, _MAX_MS))
 
 
 def is_reserved(type_: str) -> bool:
@@ -152,7 +156,7 @@ def recover(text: str) -> tuple[str | None, Any]:
     """Type and correlation id of a frame too large to parse, as far as its start shows them."""
     try:
         start = from_json(text[:RECOVERY_CHARS], allow_partial=True)
-    except ValueError:
+    except (ValueError, TypeError):  # as in parse(): a str may be no text
         return None, None
     if not isinstance(start, dict):
         return None, None
@@ -173,9 +177,15 @@ def dump(value: Any) -> str:
     Compact JSON of plain data.
 
     Raises:
-        ValueError: If JSON cannot hold it.
+        ValueError: If JSON cannot hold it, a number that is not finite included.
     """
-    return to_json(value).decode()
+    text = to_json(value).decode()
+    if "NaN" in text or "Infinity" in text:
+        try:
+            from_json(text, allow_inf_nan=False)  # well where they stand in strings
+        except ValueError:
+            raise ValueError("a number is not finite") from None
+    return text
 
 
 def meta_suffix(correlation_id: str | None, extended: Mapping[str, Any] | None = None) -> str:
@@ -211,7 +221,7 @@ def error_frame(
     if "retry_after" in payload:
         payload = dict(payload)
         seconds = payload.pop("retry_after")
-        payload[RETRY_AFTER_MS] = None if seconds is None else milliseconds(seconds)
+        payload[RETRY_AFTER_MS] = None if seconds is None else duration_ms(seconds)
     start = _RPC_ERROR_PREFIX if rpc else _ERROR_PREFIX
     return frame(start, now, meta_suffix(correlation_id), dump(payload))
 
@@ -239,6 +249,6 @@ def bye_frame(*, code: int, reason: str, retry_after: float, now: float) -> str:
         "code": code,
         "reason": reason,
         "reconnect": True,
-        RETRY_AFTER_MS: milliseconds(retry_after),
+        RETRY_AFTER_MS: duration_ms(retry_after),
     }
     return f'{prefix(BYE)}{milliseconds(now)}}},"{DATA}":{dump(data)}}}'

@@ -5,9 +5,11 @@ What every context has of its connection.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 
 from typing_extensions import TypeVar
+
+from wskit_channels.protocol.messages import Message
 
 if TYPE_CHECKING:
     import logging
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
     from wskit_channels.routing.results import PublishResult
     from wskit_channels.routing.topics import Topics
 
-__all__ = ["BaseContext", "SyncActions"]
+__all__ = ["AnyMessage", "BaseContext", "SyncActions"]
+
+
+class ForeignMessage(Protocol):
+    """A message of another library's class: a struct, a dataclass or the like, and no dict."""
+
+    @property
+    def __match_args__(self) -> tuple[str, ...]: ...
+
+
+AnyMessage: TypeAlias = Message | ForeignMessage
 
 T = TypeVar("T")
 D_co = TypeVar("D_co", covariant=True, default=Any)
@@ -29,7 +41,7 @@ class _Publisher(Protocol):
     @property
     def _peer(self) -> Peer: ...
     async def publish(
-        self, topic: str, message: Any, /, *, exclude_self: bool = ..., meta: Any = ...
+        self, topic: str, message: AnyMessage, /, *, exclude_self: bool = ..., meta: Any = ...
     ) -> PublishResult: ...
 
 
@@ -49,7 +61,7 @@ class SyncActions:
     def publish(
         self,
         topic: str,
-        message: Any,
+        message: AnyMessage,
         /,
         *,
         exclude_self: bool = False,
@@ -85,8 +97,8 @@ class BaseContext(Generic[D_co]):
         return cast(D_co, self._peer.data)
 
     @property
-    def user(self) -> User | None:
-        """The connection's user; None only where nothing authenticates before the router."""
+    def user(self) -> User:
+        """The connection's user; an anonymous one where nothing authenticates."""
         return self._peer.handshake.user
 
     @property
@@ -136,7 +148,7 @@ class BaseContext(Generic[D_co]):
     async def publish(
         self,
         topic: str,
-        message: Any,
+        message: AnyMessage,
         /,
         *,
         exclude_self: bool = False,

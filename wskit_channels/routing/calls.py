@@ -153,15 +153,18 @@ class RunningCall:
     def on_cancel(self, callback: OnCancel) -> Callable[[], None]:
         """Have a callback run at cancellation, at once if that was before; undone by the result."""
         key = object()
-        if self.cancelled:
-            self._call(callback)
-        else:
-            self._callbacks[key] = callback
+
+        def register() -> None:
+            if self.cancelled:
+                self._call(callback)
+            else:
+                self._callbacks[key] = callback
 
         def unregister() -> None:
             self._callbacks.pop(key, None)
 
-        return unregister
+        self._peer.post(register)
+        return lambda: self._peer.post(unregister)
 
     def _event(self) -> asyncio.Event:
         if self._cancelled is None:

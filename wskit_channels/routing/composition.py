@@ -32,6 +32,8 @@ __all__ = ["Composition", "OnConflict"]
 D_in = TypeVar("D_in", contravariant=True, default=Any)
 OnConflict = Literal["error", "replace", "skip"]
 
+_AUTHENTICATES_TWICE = "Only the host router authenticates; take it off the merged one."
+
 
 @dataclasses.dataclass(slots=True)
 class _Merge:
@@ -107,7 +109,7 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
         if other is self or self in other._tree():
             raise ValueError("A router cannot be merged into itself.")
         if other._hooks.authenticate:
-            raise TypeError("Only the host router authenticates; take it off the merged one.")
+            raise TypeError(_AUTHENTICATES_TWICE)
         self._merges.append(_Merge(other, prefix, on_conflict))
         try:
             self._flatten()
@@ -138,6 +140,8 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
         services: dict[type[Any], Any] = {}
         declared: set[type[Any]] = set()
         for router in self._tree():
+            if router is not self and router._hooks.authenticate:  # registered after the merge
+                raise TypeError(_AUTHENTICATES_TWICE)
             hooks = hooks.extended(router._hooks)
             exceptions = {**router._exceptions, **exceptions}
             services = {**router._services, **services}

@@ -18,7 +18,7 @@ from typing_extensions import TypeVar
 
 from wskit_channels.protocol.errors import UNSET, ErrorCode, Unset, WsKitError
 from wskit_channels.protocol.messages import Meta, Rpc
-from wskit_channels.routing.base_context import BaseContext
+from wskit_channels.routing.base_context import AnyMessage, BaseContext
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,7 +99,7 @@ class ConnectionContext(BaseContext[D_co]):
 
     def send(
         self,
-        message: Any,
+        message: AnyMessage,
         /,
         *,
         meta: Mapping[str, Any] | None = None,
@@ -179,7 +179,7 @@ class ConnectionContext(BaseContext[D_co]):
         Run a coroutine in a task that the connection owns and cancels when it closes.
 
         Raises:
-            RuntimeError: If the connection has closed.
+            RuntimeError: If the connection has closed, or in a plain handler's thread.
         """
         return self._peer.own(coroutine)
 

@@ -49,7 +49,7 @@ class Dispatcher:
         self._worker: asyncio.Task[None] | None = None
         self._work = peer.transport.work()
         self._calls: dict[int, RunningCall] = {}
-        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._side_tasks: dict[asyncio.Task[None], Decoded] = {}
         self._opened = asyncio.Event()
         self._closing = False
         self._deaf = False
@@ -70,6 +70,12 @@ class Dispatcher:
                 await self._run_hook(hook, ctx)
         except CloseConnection as close:
             self._give_up(close.code, close.reason)
+        except asyncio.CancelledError:
+            if self._closing:
+                raise
+            _uncancel()
+            logger.exception("on_open was cancelled from within")
+            self._give_up(1011, "ON_OPEN_FAILED")
         except Exception:
             logger.exception("on_open failed")
             self._give_up(1011, "ON_OPEN_FAILED")
@@ -122,6 +128,7 @@ class Dispatcher:
         self._deaf = True
         logger.info("closing: code=%s reason=%s client=%s", code, reason, self._peer.client_id)
         refused = {run.task for run in self._calls.values() if run.refused and run.task is not None}
+        refused |= {task for task, event in self._side_tasks.items() if event.refusal is not None}
         if self._worker is None and not refused:
             self._peer.transport.close(code, reason)
         else:
@@ -168,20 +175,25 @@ class Dispatcher:
 
     async def _work_off(self) -> None:
         transport = self._peer.transport
+        fresh = contextvars.copy_context()
         try:
             if not self._opened.is_set():
+                self._work.begin()
                 await self._open()
                 self._work.release()
-            fresh = contextvars.copy_context()
-            while self._line and not self._closing and self._opened.is_set():
+            while (
+                self._line
+                and not self._closing
+                and self._opened.is_set()
+                and contextvars.copy_context() == fresh
+            ):
                 decoded = self._line.popleft()
                 self._line_bytes -= decoded.size
+                self._work.begin()
                 await self._handle(Context(self._peer, decoded))
                 self._work.release()
                 if transport.unwritten:
                     await transport.flush()
-                if contextvars.copy_context() != fresh:
-                    break
         finally:
             self._worker = None
             if self._line and not self._closing and self._opened.is_set():
@@ -192,7 +204,7 @@ class Dispatcher:
         try:
             await ctx._decoded.route.run(ctx)  # type: ignore[union-attr]  # made of a frame
         except asyncio.CancelledError as error:
-            if self._closing:
+            if self._closing or self._peer.closed:
                 raise
             _uncancel()
             await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
@@ -206,12 +218,13 @@ class Dispatcher:
             limit = self._limits.max_pending_events
             self._refuse_busy(decoded, "pending_events", waiting + 1, limit)
             return
+        self._line_was_full = False
         work = self._peer.transport.work()
         task = self._loop.create_task(self._aside(decoded), context=work.context)
-        self._side_tasks.add(task)
+        self._side_tasks[task] = decoded
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._side_tasks.discard(task)
+            del self._side_tasks[task]
             work.release()
 
         task.add_done_callback(ended)
@@ -234,7 +247,7 @@ class Dispatcher:
         )
         work = self._peer.transport.work()
         self._calls[id(call)] = running
-        timer = self._loop.call_at(call.deadline, self._expire)
+        timer = self._loop.call_at(call.deadline, self._expire, call.deadline)
         running.task = self._loop.create_task(
             self._run_call(running, decoded), context=work.context
         )
@@ -272,8 +285,9 @@ class Dispatcher:
         if self._peer.transport.unwritten:
             await self._peer.transport.flush()
 
-    def _expire(self) -> None:
-        for call in self._connection.calls.expire(now=self._loop.time()):
+    def _expire(self, due: float) -> None:
+        # A loop runs its timers early by up to its clock's resolution.
+        for call in self._connection.calls.expire(now=max(self._loop.time(), due)):
             self._calls[id(call)].expired()
 
     # -- failures

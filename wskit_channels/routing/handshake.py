@@ -25,6 +25,20 @@ class User(Protocol):
     def get_username(self) -> str: ...
 
 
+class _Nobody:
+    """The user where nothing authenticates before the router."""
+
+    pk = None
+    is_authenticated = False
+    is_active = False
+
+    def get_username(self) -> str:
+        return ""
+
+
+NOBODY = _Nobody()
+
+
 class Handshake:
     """
     One opening request: who asks, from where, with what.
@@ -49,9 +63,9 @@ class Handshake:
         return f"<Handshake {self.path!r} from {self.client_ip}>"  # no query: it may hold a token
 
     @property
-    def user(self) -> User | None:
-        """The scope's user; None where no authentication stands before the router."""
-        found: User | None = self.scope.get("user")
+    def user(self) -> User:
+        """The scope's user; an anonymous one where nothing authenticates before the router."""
+        found: User = self.scope.get("user") or NOBODY
         return found
 
     @property

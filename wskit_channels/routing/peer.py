@@ -18,8 +18,9 @@ from pydantic import BaseModel
 
 from wskit_channels.protocol import wire
 from wskit_channels.protocol.calls import Call
-from wskit_channels.protocol.errors import WsKitError, check_close
+from wskit_channels.protocol.errors import PubSubError, WsKitError, check_close
 from wskit_channels.protocol.limits import LimitExceeded, Limits, LimitType
+from wskit_channels.protocol.topics import check_topic
 from wskit_channels.protocol.validation import schema_of
 from wskit_channels.routing.functions import observe
 from wskit_channels.routing.results import PublishResult
@@ -174,7 +175,10 @@ class Peer:
         self, topic: str, message: Any, *, exclude_self: bool, meta: Mapping[str, Any] | None
     ) -> PublishResult:
         try:
+            check_topic(topic, self.limits)
             frame = self.encode(message, meta=meta)
+        except PubSubError as error:
+            return PublishResult(ok=False, error="VALIDATION", details=error.details, cause=error)
         except (TypeError, ValueError) as error:
             self.log.exception("a message to publish cannot be encoded")
             return PublishResult(ok=False, error="VALIDATION", cause=error)
@@ -199,18 +203,22 @@ class Peer:
         if unknown := sorted(changes.keys() - known):
             raise AttributeError(f"{type(data).__name__} has no fields {', '.join(unknown)}.")
         if isinstance(data, BaseModel):
-            trial = data.model_copy()
+            # All new values are in place before any is validated, for validators that compare.
+            trial = data.model_copy(update=changes)
             for name, value in changes.items():
                 setattr(trial, name, value)
-            changes = {name: getattr(trial, name) for name in changes}
-        for name, value in changes.items():
-            setattr(data, name, value)
+            data.__dict__.update(trial.__dict__)
+            data.model_fields_set.update(changes)
+        else:
+            for name, value in changes.items():
+                setattr(data, name, value)
 
     def own(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine in a task that ends with the connection."""
-        if self.closed:
+        if self.closed or threading.get_ident() != self._thread:
             coroutine.close()
-            raise RuntimeError("The connection has closed; nothing can be spawned on it.")
+            why = "has closed" if self.closed else "is served by another thread"
+            raise RuntimeError(f"The connection {why}: nothing can be spawned on it from here.")
         task = self._loop.create_task(coroutine)
         self.spawned.add(task)
         task.add_done_callback(self._ended)

@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 from wskit_channels.protocol.limits import Limits
 from wskit_channels.protocol.messages import Rpc
 from wskit_channels.protocol.validation import Validator
+from wskit_channels.routing.base_context import AnyMessage
 from wskit_channels.routing.composition import Composition
 from wskit_channels.routing.context import Context
 from wskit_channels.routing.hooks import Middleware, Plugin, RouterFrozen
@@ -287,13 +288,13 @@ class Router(Composition[D_in], Generic[D_in]):
         return get_shell().as_asgi(self, options)
 
     async def apublish(
-        self, topic: str, message: Any, /, *, meta: Mapping[str, Any] | None = None
+        self, topic: str, message: AnyMessage, /, *, meta: Mapping[str, Any] | None = None
     ) -> PublishResult:
         """Publish from outside a connection, trusted: no authorisation. Never raises."""
         return await get_shell().apublish(self, topic, message, meta)
 
     def publish(
-        self, topic: str, message: Any, /, *, meta: Mapping[str, Any] | None = None
+        self, topic: str, message: AnyMessage, /, *, meta: Mapping[str, Any] | None = None
     ) -> PublishResult:
         """The same from code that is not async; any thread will do."""
         return get_shell().publish(self, topic, message, meta)

@@ -35,6 +35,9 @@ class Work(Protocol):
     @property
     def context(self) -> ContextVars: ...
 
+    def begin(self) -> None:
+        """A handler starts, after another was released: it keeps the thread that it takes."""
+
     def release(self, ended: Callable[[], None] | None = None) -> None:
         """
         Give back the thread, if one was taken; the same work may take another later.
