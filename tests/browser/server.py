@@ -36,6 +36,11 @@ class ChatServer:
     ) -> None:
         self._processes.close()
 
+    @property
+    def log(self) -> str:
+        """Everything that the server has printed."""
+        return self._log.read_text()
+
     def start(self) -> None:
         argv = ["manage.py", "demo", "--port", str(self._port)]
         server = python(argv, port=self._port, log=self._log)

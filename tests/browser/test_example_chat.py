@@ -4,38 +4,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import OpenPage
+from .pages import connection, enter, overflow, say
 from .server import ChatServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
-
-
-def enter(page: Page, name: str, room: str) -> Page:
-    """Sign in by the login page's demo button, and go into the room."""
-    page.goto("/")
-    page.get_by_role("button", name=f"Sign in as {name}").click()
-    page.get_by_role("link", name=room).click()
-    expect(page.get_by_role("status")).to_have_text("Connected")
-    return page
-
-
-def say(page: Page, text: str) -> None:
-    page.get_by_role("textbox").fill(text)
-    page.get_by_role("textbox").press("Enter")
 
 
 def expect_lines(page: Page, *lines: tuple[str, str]) -> None:
     """The log holds these lines and no others, as (who, what)."""
     expect(page.locator(".line .author")).to_have_text([who for who, _ in lines])
     expect(page.locator(".line .text")).to_have_text([what for _, what in lines])
-
-
-def overflow(page: Page) -> int:
-    """By how many pixels the page, or its log of messages, is wider than what shows of it."""
-    width: int = page.evaluate(
-        """Math.max(...[document.documentElement, ...document.querySelectorAll("[role=log]")]
-            .map((box) => box.scrollWidth - box.clientWidth))"""
-    )
-    return width
 
 
 def test_two_people_talk(open_page: OpenPage) -> None:
@@ -69,11 +47,11 @@ def test_page_comes_back_after_a_restart_of_the_server(
     expect_lines(alice, ("You", "before"))
 
     assert chat_server.stop() == 0
-    expect(alice.get_by_role("status")).to_have_text("Reconnecting…")
+    expect(connection(alice)).to_have_text("Reconnecting…")
     say(alice, "typed meanwhile")
     expect(alice.get_by_role("alert")).to_contain_text("Your text is kept.")
     chat_server.start()
-    expect(alice.get_by_role("status")).to_have_text("Connected", timeout=30_000)
+    expect(connection(alice)).to_have_text("Connected", timeout=30_000)
 
     # What could not be sent was kept, and is sent when its writer says so.
     expect_lines(alice, ("You", "before"))
@@ -88,7 +66,7 @@ def test_signed_out_page_stops_and_says_so(open_page: OpenPage) -> None:
     # As when the browser puts a page to sleep and wakes it up.
     alice.evaluate("dispatchEvent(new Event('pagehide')); dispatchEvent(new Event('pageshow'))")
 
-    expect(alice.get_by_role("status")).to_have_text("Disconnected")
+    expect(connection(alice)).to_have_text("Disconnected")
     expect(alice.get_by_role("alert")).to_contain_text("You are signed out.")
     expect(alice.get_by_role("link", name="Sign in again")).to_be_visible()
 
@@ -103,7 +81,7 @@ def test_nothing_sticks_out_of_a_narrow_phone(open_page: OpenPage) -> None:
     page.get_by_role("link", name="Kitchen").wait_for()
     assert overflow(page) == 0
     page.get_by_role("link", name="Kitchen").click()
-    expect(page.get_by_role("status")).to_have_text("Connected")
+    expect(connection(page)).to_have_text("Connected")
     say(page, "https://example.org/" + "long" * 60)
     page.get_by_text("longlong").wait_for()
     assert overflow(page) == 0

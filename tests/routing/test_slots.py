@@ -1,0 +1,105 @@
+"""``routing/dispatch.py``: how many calls are in flight (``PROTOCOL 5.7``)."""
+
+import asyncio
+import gc
+import tracemalloc
+
+from tests.helpers import connected, settle
+from tests.routing.calls import (
+    answer,
+    cancelled,
+    serving,
+    waits,
+)
+from tests.routing.messages import Answer, Ask
+from wskit_channels import (
+    LimitExceeded,
+    Limits,
+    RpcContext,
+)
+
+
+async def test_at_most_so_many_calls_are_in_flight() -> None:
+    """The next one gets RESOURCE_EXHAUSTED with retryAfterMs 100, and the hook is told."""
+    router = serving(waits, limits=Limits(max_inflight_rpcs=2))
+    reports: list[LimitExceeded] = []
+    router.on_limit_exceeded(reports.append)
+
+    async with connected(router) as client:
+        for id_ in ("1", "2", "3"):
+            await client.call("ASK", {}, id=id_)
+        (frame,) = await client.heard()
+        await settle()
+    assert (frame["type"], frame["meta"]) == ("RPC_ERROR", {"correlationId": "3"})
+    assert {**frame["payload"], "message": ""} == {
+        "code": "RESOURCE_EXHAUSTED",
+        "message": "",
+        "retryable": True,
+        "retryAfterMs": 100,
+    }
+    assert [(report.type, report.limit) for report in reports] == [("inflight_rpcs", 2)]
+
+
+async def test_an_aborted_calls_slot_is_free_when_its_handler_has_ended() -> None:
+    """Tiny deadlines and quick aborts cannot start unbounded work."""
+    gate = asyncio.Event()
+
+    async def act(ctx: RpcContext[Ask]) -> Answer:
+        if ctx.payload.text == "slow":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await gate.wait()
+        return Answer(text="")
+
+    async with connected(serving(act, limits=Limits(max_inflight_rpcs=1))) as client:
+        await client.call("ASK", {"text": "slow"}, id="1")
+        await settle()
+        await client.abort("1")
+        assert await client.heard() == [cancelled("1")]
+        await client.call("ASK", {}, id="2")
+        assert (await client.receive())["payload"]["code"] == "RESOURCE_EXHAUSTED"
+        gate.set()
+        await settle()
+        await client.call("ASK", {}, id="3")
+        assert await client.receive() == answer("3")
+
+
+async def test_a_thousand_calls_end_once_each_and_leave_nothing_behind() -> None:
+    """Half aborted and half let run: no task survives and the memory comes back."""
+    gates: list[asyncio.Event] = []
+
+    async def act(ctx: RpcContext[Ask]) -> Answer:
+        await gates[-1].wait()
+        return Answer(text=ctx.payload.text)
+
+    async def round_() -> list[str]:
+        gates[:] = [asyncio.Event()]
+        for number in range(1000):
+            await client.call("ASK", {"text": str(number)}, id=str(number))
+        for number in range(0, 1000, 2):
+            await client.abort(str(number))
+        ended = {f["meta"]["correlationId"]: f["type"] for f in await client.received(500)}
+        assert set(ended.values()) == {"RPC_ERROR"}
+        gates[0].set()
+        ended.update({f["meta"]["correlationId"]: f["type"] for f in await client.received(500)})
+        await settle()
+        assert client.left_over() == []
+        return [ended[str(number)] for number in range(1000)]
+
+    def memory() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    before = asyncio.all_tasks()
+    tracemalloc.start()
+    try:
+        async with connected(serving(act)) as client:
+            for _ in range(2):
+                await round_()
+            warm = memory()
+            assert await round_() == ["RPC_ERROR", "ANSWER"] * 500
+            assert memory() <= warm * 1.05
+            assert asyncio.all_tasks() - before == {client.application}
+    finally:
+        tracemalloc.stop()

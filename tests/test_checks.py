@@ -1,0 +1,235 @@
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from channels.auth import AuthMiddlewareStack
+from channels.layers import InMemoryChannelLayer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from channels.sessions import SessionMiddlewareStack
+from django.core import checks as django_checks
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+from tests.shell_helpers import RemoteLayer, layer_in_use
+from wskit_channels import Router
+from wskit_channels.asgi import websocket_application
+from wskit_channels.consumer import WsKitConsumer
+
+Serve = Callable[[Any], None]
+
+
+def found(*, deploy: bool = False) -> list[str]:
+    """The ids of this library's messages, as ``manage.py check`` would print them."""
+    messages = django_checks.run_checks(include_deployment_checks=deploy)
+    ours = [message for message in messages if (message.id or "").startswith("wskit_channels.")]
+    assert all(message.msg and message.hint for message in ours)
+    return [str(message.id).removeprefix("wskit_channels.") for message in ours]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Serve:
+    """Make something the project's ``ASGI_APPLICATION``."""
+    module = types.ModuleType("project_asgi")
+    monkeypatch.setitem(sys.modules, "project_asgi", module)
+
+    def use(websocket: Any) -> None:
+        vars(module)["application"] = ProtocolTypeRouter(
+            {"http": get_asgi_application(), "websocket": websocket}
+        )
+        settings.ASGI_APPLICATION = "project_asgi.application"
+
+    return use
+
+
+def patterns(**options: Any) -> list[Any]:
+    return [path("ws/", Router(**options).as_asgi())]
+
+
+def test_the_example_project_is_clean() -> None:
+    """DESIGN 10: nothing to say where nothing is wrong."""
+    assert found() == []
+
+
+# -- E001
+
+
+@pytest.mark.parametrize("given", [{"RPC_TIMOUT": 1}, {"RPC_TIMEOUT": "1"}, []], ids=str)
+def test_e001_settings_that_are_not_known(settings: Any, given: Any) -> None:
+    """DESIGN 10: Error: unknown settings."""
+    settings.WSKIT = given
+
+    assert found() == ["E001"]
+
+
+def test_e001_is_silent_about_known_settings(settings: Any) -> None:
+    """DESIGN 10."""
+    settings.WSKIT = {"RPC_TIMEOUT": 1, "MAX_PAYLOAD_BYTES": 1}
+
+    assert found() == []
+
+
+# -- E002
+
+
+def routed(application: Any) -> Any:
+    entries: list[Any] = [path("ws/", application)]
+    return URLRouter(entries)
+
+
+class Own(WsKitConsumer):
+    router = Router()
+
+
+@pytest.mark.parametrize(
+    "unguarded",
+    [
+        lambda: AuthMiddlewareStack(URLRouter(patterns())),
+        lambda: SessionMiddlewareStack(URLRouter(patterns())),
+        lambda: AuthMiddlewareStack(routed(URLRouter(patterns()))),
+        lambda: routed(AuthMiddlewareStack(Router().as_asgi())),
+        lambda: AuthMiddlewareStack(routed(Own.as_asgi())),
+    ],
+    ids=["auth", "session", "nested", "inside", "subclass"],
+)
+def test_e002_cookies_without_an_origin_check(serve: Serve, unguarded: Any) -> None:
+    """DESIGN 10: Error: a router served to cookie users without an origin check."""
+    serve(unguarded())
+
+    assert found() == ["E002"]
+
+
+@pytest.mark.parametrize(
+    "guarded",
+    [
+        lambda: websocket_application(patterns()),
+        lambda: websocket_application(patterns(), session=False),
+        lambda: AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(patterns()))),
+        lambda: AuthMiddlewareStack(AllowedHostsOriginValidator(URLRouter(patterns()))),
+        lambda: URLRouter(patterns()),
+        lambda: AuthMiddlewareStack(URLRouter([])),
+    ],
+    ids=["ours", "token only", "channels'", "inside out", "no cookies", "no router"],
+)
+def test_e002_is_silent_where_there_is_one_or_none_is_needed(serve: Serve, guarded: Any) -> None:
+    """DESIGN 10."""
+    serve(guarded())
+
+    assert found() == []
+
+
+# -- W001, W002
+
+
+def test_w001_runserver_would_serve_no_websockets(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 10: Warning: daphne missing."""
+    settings.DEBUG = True
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "daphne"]
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
+
+    assert found() == ["W001"]
+
+
+@pytest.mark.parametrize("other", ["production", "uvicorn"])
+def test_w001_is_silent_where_daphne_is_not_meant(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """DESIGN 10: in production, or where another server is installed."""
+    settings.DEBUG = other != "production"
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "daphne"]
+    if other != "uvicorn":
+        monkeypatch.setitem(sys.modules, "uvicorn", None)
+
+    assert found() == []
+
+
+def test_w002_daphne_after_staticfiles(settings: Any) -> None:
+    """DESIGN 10: Warning: daphne listed after staticfiles, whose runserver wins."""
+    apps = [app for app in settings.INSTALLED_APPS if app != "daphne"]
+    settings.INSTALLED_APPS = [*apps, "daphne"]
+
+    assert "W002" in found()
+
+
+def test_w002_is_silent_without_staticfiles(settings: Any) -> None:
+    """DESIGN 10: with nobody to lose against, the place does not matter."""
+    apps = [
+        app
+        for app in settings.INSTALLED_APPS
+        if app not in ("daphne", "django.contrib.staticfiles")
+    ]
+    settings.INSTALLED_APPS = [*apps, "daphne"]
+
+    assert found() == []
+
+
+# -- W003
+
+
+def test_w003_no_channel_layer(settings: Any) -> None:
+    """DESIGN 10: Warning: no channel layer where topics are used."""
+    settings.CHANNEL_LAYERS = {}
+
+    assert found() == ["W003"]
+
+
+def test_w003_names_the_layer_of_each_router(serve: Serve) -> None:
+    """DESIGN 2: ``Router(channel_layer=)`` is an alias."""
+    serve(URLRouter([*patterns(), *patterns(channel_layer="other")]))
+    messages = [one for one in django_checks.run_checks() if one.id == "wskit_channels.W003"]
+
+    assert [one.msg for one in messages] == [
+        "CHANNEL_LAYERS has no 'other': topics reach this process only."
+    ]
+
+
+def test_w003_is_silent_where_no_router_is_served(serve: Serve, settings: Any) -> None:
+    """DESIGN 10."""
+    settings.CHANNEL_LAYERS = {}
+    serve(URLRouter([]))
+
+    assert found() == []
+
+
+# -- W004
+
+
+def test_w004_the_in_memory_layer_in_a_deployment() -> None:
+    """DESIGN 10: Deploy only: the in-memory layer."""
+    with layer_in_use(InMemoryChannelLayer()):
+        assert found(deploy=True) == ["W004"]
+        assert found() == []
+
+
+def test_w004_is_silent_about_other_layers() -> None:
+    """DESIGN 10."""
+    with layer_in_use(RemoteLayer()):
+        assert found(deploy=True) == []
+
+
+# -- finding routers
+
+
+def test_what_cannot_be_imported_is_passed_over(settings: Any) -> None:
+    """DESIGN 10: Django itself reports that better."""
+    settings.ASGI_APPLICATION = "nowhere.application"
+
+    assert found(deploy=True) == []
+
+
+def test_no_application_is_no_router(settings: Any) -> None:
+    """DESIGN 10: a project without ASGI has nothing to check."""
+    settings.ASGI_APPLICATION = None
+
+    assert found(deploy=True) == []
+
+
+def test_patterns_that_cannot_be_imported_are_passed_over(serve: Serve) -> None:
+    """DESIGN 10: the server reports that at the first connection; a check must not crash."""
+    serve(websocket_application("nowhere.websocket_urlpatterns"))
+
+    assert found(deploy=True) == []
