@@ -2,7 +2,8 @@
 Settings of the example, and of the library's own test suite.
 
 Read from the environment: ``EXAMPLE_DEBUG`` (on unless "0"), ``EXAMPLE_SECRET_KEY``,
-``EXAMPLE_DB`` (path of the sqlite file), ``REDIS_URL`` (none: in-memory layer).
+``EXAMPLE_DB`` (path of the sqlite file), ``EXAMPLE_EXPORT_PAUSE`` (seconds),
+``REDIS_URL`` (none: in-memory layer).
 """
 
 import os
@@ -92,6 +93,18 @@ CHANNEL_LAYERS = {"default": channel_layer(os.environ.get("REDIS_URL"))}
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "rooms"
 LOGOUT_REDIRECT_URL = "login"
+
+# The export reads this many lines at a time. The pause, in seconds, is there for the
+# demo alone: it makes an export last long enough to be watched, and cancelled.
+CHAT_EXPORT_BATCH = 20
+CHAT_EXPORT_PAUSE = float(os.environ.get("EXAMPLE_EXPORT_PAUSE", "0.1"))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"example_project": {"handlers": ["console"], "level": "INFO"}},
+}
 
 STATIC_URL = "static/"
 USE_TZ = True

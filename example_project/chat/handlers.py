@@ -1,10 +1,30 @@
 """The chat's server side: what each message does."""
 
+import asyncio
+import logging
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db.models import Count
+from django.shortcuts import aget_object_or_404
 from pydantic import BaseModel
 
-from wskit_channels import CloseContext, ConnectionContext, Context, Router, WsKitError
+from wskit_channels import (
+    CloseContext,
+    ConnectionContext,
+    Context,
+    Limits,
+    Router,
+    RpcContext,
+    WsKitError,
+)
 
+from . import export
 from .messages import (
+    ExportProgress,
+    ExportReady,
+    ExportRoom,
+    GetUser,
     History,
     JoinRoom,
     LeaveRoom,
@@ -14,8 +34,12 @@ from .messages import (
     SendMessage,
     UserJoined,
     UserLeft,
+    UserOut,
+    UserResponse,
 )
 from .models import ChatLine, Room
+
+logger = logging.getLogger(__name__)
 
 HISTORY_LENGTH = 50
 
@@ -27,7 +51,9 @@ class ChatData(BaseModel):
     """The rooms it has joined."""
 
 
-router = Router(data=ChatData, login_required=True)
+# A call keeps a database thread while it runs, an export for seconds: nobody gets many.
+limits = Limits(max_inflight_rpcs=4)
+router = Router(data=ChatData, login_required=True, limits=limits)
 
 
 @router.on(JoinRoom)
@@ -58,6 +84,33 @@ async def send_message(ctx: Context[SendMessage, ChatData]) -> None:
     line = await ChatLine.objects.acreate(room_id=room, author_id=me.id, text=text)
     said = Line(id=line.pk, author=me, text=line.text, sent_at=line.created_at)
     await ctx.publish(topic_of(room), NewMessage(room=room, line=said))
+
+
+@router.rpc(GetUser)
+async def get_user(ctx: RpcContext[GetUser, ChatData]) -> UserResponse:
+    users = get_user_model().objects.annotate(lines_written=Count("chat_lines"))
+    user = await aget_object_or_404(users, pk=ctx.payload.id)  # none: answered with NOT_FOUND
+    return UserResponse(user=UserOut.model_validate(user))
+
+
+@router.rpc(ExportRoom)
+async def export_room(ctx: RpcContext[ExportRoom, ChatData]) -> ExportReady:
+    room = joined_room(ctx, ctx.payload.room)
+    in_room = await export.count_lines(room)
+    total = min(in_room, export.MOST_LINES)
+    lines: list[ChatLine] = []  # latest first
+    try:
+        ctx.progress(ExportProgress(done=0, total=total))
+        while batch := await export.read_on(room, lines, total=total):
+            lines += batch
+            ctx.progress(ExportProgress(done=len(lines), total=total), throttle=0.2)
+            await asyncio.sleep(settings.CHAT_EXPORT_PAUSE)
+    except asyncio.CancelledError:
+        # The client aborted or hung up, or the deadline came. Nobody hears a reply now.
+        logger.info("export cancelled: room=%s done=%s", room, len(lines))
+        raise
+    text = export.as_text(lines[::-1])
+    return ExportReady(text=text, lines=len(lines), complete=in_room <= total)
 
 
 @router.on_close

@@ -3,14 +3,15 @@ What is said on the chat's WebSocket: the contract between page and server.
 
 Imports nothing of Django, so that clients and tools can read it too. A connection
 joins a room, is sent the room's ``History``, and from then on what happens there.
+What it asks for, it gets an answer to: ``GetUser`` and ``ExportRoom``.
 """
 
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from wskit_channels import Message
+from wskit_channels import Message, Rpc
 
 RoomSlug = Annotated[str, StringConstraints(pattern=r"^[-a-zA-Z0-9_]{1,50}$")]
 
@@ -78,3 +79,47 @@ class UserJoined(Message, type="USER_JOINED"):
 class UserLeft(Message, type="USER_LEFT"):
     room: str
     user: Person
+
+
+# Asked by the page, answered by the server
+
+
+class UserOut(BaseModel):
+    """A user, as the others may know them; made of Django's own by ``model_validate``."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    username: str
+    date_joined: datetime
+    lines_written: int
+
+
+class UserResponse(Message, type="USER_RESPONSE"):
+    user: UserOut
+
+
+class GetUser(Rpc[UserResponse], type="GET_USER"):
+    id: int
+
+
+class ExportProgress(BaseModel):
+    """How many lines have been read, of how many that the export will have."""
+
+    done: int
+    total: int
+
+
+class ExportReady(Message, type="EXPORT_READY"):
+    text: str
+    """The room's lines, oldest first, one a line of text."""
+
+    lines: int
+    complete: bool
+    """Whether that is all: of a very long history the export has only the latest lines."""
+
+
+class ExportRoom(Rpc[ExportReady, ExportProgress], type="EXPORT_ROOM"):
+    """Get the history of a room that this connection has joined."""
+
+    room: RoomSlug

@@ -1,5 +1,6 @@
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 
 class Room(models.Model):
@@ -24,7 +25,7 @@ class ChatLine(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="chat_lines"
     )
     text = models.TextField(max_length=2000)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         # For a room's last lines, whatever the other rooms hold.

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
 from example_project.chat import demo
-from example_project.chat.models import Room
+from example_project.chat.models import ChatLine, Room
 
 
 @pytest.mark.django_db
@@ -19,7 +19,10 @@ def test_demo_data_can_be_made_twice() -> None:
 
     users = list(User.objects.order_by("username").values_list("username", "is_staff"))
     assert users == [("alice", False), ("bob", False)]
-    assert sorted(Room.objects.values_list("slug", flat=True)) == ["kitchen", "lobby", "workshop"]
+    rooms = sorted(Room.objects.values_list("slug", flat=True))
+    assert rooms == ["archive", "kitchen", "lobby", "workshop"]
+    assert ChatLine.objects.filter(room="archive").count() == demo.ARCHIVE_LENGTH
+    assert ChatLine.objects.count() == demo.ARCHIVE_LENGTH
 
 
 @pytest.mark.django_db

@@ -66,7 +66,8 @@ The chat is at {address}
   1. Open it and sign in as {alice} (password: {demo.PASSWORD}).
   2. Open it once more in a private window, or another browser, and sign in
      as {bob} (password: {demo.PASSWORD}). Two windows of one browser share a session.
-  3. Enter the same room in both and talk.
+  3. Enter the same room in both and talk. A click on a name tells who that is.
+  4. Enter the Archive, whose history is long, and export it.
 
 Ctrl-C stops it."""
 

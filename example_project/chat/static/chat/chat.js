@@ -1,5 +1,10 @@
 // The room page: one WebSocket, one room. messages.py says what is said on it.
 
+import { offerExport } from "./export.js";
+import { element, fill } from "./page.js";
+import { offerProfiles } from "./profile.js";
+import { Requests } from "./requests.js";
+
 // Close codes after which trying again would not help.
 const FINAL = new Map([
   [1000, "The server closed the connection. Reload the page to connect again."],
@@ -87,7 +92,6 @@ class Connection {
   }
 }
 
-const element = (id) => document.getElementById(id);
 const chat = element("chat");
 const room = chat.dataset.room;
 const me = Number(chat.dataset.user);
@@ -104,12 +108,6 @@ const otherDay = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeS
 
 function timeOf(date) {
   return (date.toDateString() === new Date().toDateString() ? today : otherDay).format(date);
-}
-
-function fill(template, fields) {
-  const item = element(template).content.cloneNode(true).firstElementChild;
-  for (const [selector, text] of Object.entries(fields)) item.querySelector(selector).textContent = text;
-  return item;
 }
 
 function showLine({ id, author, text, sent_at }) {
@@ -131,7 +129,10 @@ function showLine({ id, author, text, sent_at }) {
   const later = id > newest ? null : [...lines.children].find((other) => Number(other.dataset.line) > id);
   lines.insertBefore(item, later ?? null);
   newest = Math.max(newest, id);
-  item.classList.toggle("follows", follows(item, item.previousElementSibling));
+  if (follows(item, item.previousElementSibling)) {
+    item.classList.add("follows");
+    item.querySelector(".author").tabIndex = -1; // it is not seen
+  }
 }
 
 function follows(item, previous) {
@@ -290,16 +291,25 @@ socketUrl.protocol = socketUrl.protocol.replace("http", "ws");
 
 const connection = new Connection(socketUrl, {
   onOpen: () => connection.send("JOIN_ROOM", { room }, { correlationId: "join" }),
-  onFrame: (frame) => RECEIVED[frame.type]?.(frame),
-  onLost: () => showState("lost", "Reconnecting…"),
+  onFrame: (frame) => requests.receive(frame) || RECEIVED[frame.type]?.(frame),
+  onLost: () => {
+    showState("lost", "Reconnecting…");
+    requests.lost();
+  },
   onStopped: (code, why) => {
     showState("stopped", "Disconnected");
+    requests.lost();
     giveBack(unconfirmed.map((sent) => sent.text));
     unconfirmed = [];
     showTrouble(why);
     element("sign-in").hidden = code !== SIGNED_OUT;
   },
 });
+
+const requests = new Requests((type, payload, meta) => connection.send(type, payload, meta));
+const request = (type, payload, options) => requests.request(type, payload, options);
+offerProfiles(lines, request);
+offerExport(room, request);
 
 addEventListener("online", () => connection.open());
 addEventListener("pagehide", () => connection.pause());
