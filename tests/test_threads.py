@@ -23,6 +23,7 @@ from tests.shell_helpers import (
     until,
 )
 from wskit_channels import ConnectionContext, Context, Limits, Message, Router, Rpc, RpcContext
+from wskit_channels import threads as threads_module
 
 uses_database = pytest.mark.django_db(transaction=True)
 
@@ -641,3 +642,127 @@ async def test_the_number_of_threads_is_read_late(database_threads: Callable[[in
         await asyncio.gather(*map(run, opened))
 
     assert (barrier.broken, len(threads)) == (False, 1)
+
+
+async def test_a_handler_that_waits_lets_others_use_its_thread(
+    database_threads: Callable[[int], None],
+) -> None:
+    """Eight handlers that sleep must not stop everybody's ORM."""
+    database_threads(1)
+    asleep, wake = asyncio.Event(), asyncio.Event()
+    threads: list[int] = []
+
+    async def sleeper(ctx: Context[Go]) -> None:
+        threads.append(await sync_to_async(threading.get_ident)())
+        asleep.set()
+        await wake.wait()
+        threads.append(await sync_to_async(threading.get_ident)())
+
+    sleeping = await connect(serve(sleeper))
+    other = await connect(serve(lambda ctx: sync_to_async(threading.get_ident)()))
+    sleeping.write("GO")
+    await asleep.wait()
+    await run(other)
+    wake.set()
+    assert await sleeping.receive() == ("DONE", None)
+    await disconnect(sleeping, other)
+
+    assert len(set(threads)) == 1
+
+
+@uses_database
+async def test_a_cursor_that_is_read_in_pieces_survives_others_on_its_thread(
+    database_threads: Callable[[int], None],
+) -> None:
+    """``aiterator()`` holds a cursor over several hops: nobody may close its connection."""
+    database_threads(1)
+    for number in range(6):
+        await Room.objects.acreate(slug=f"room-{number}", name=str(number))
+    half, go_on = asyncio.Event(), asyncio.Event()
+    read: list[str] = []
+
+    async def reader(ctx: Context[Go]) -> None:
+        async for room in Room.objects.order_by("slug").aiterator(chunk_size=2):
+            read.append(room.slug)
+            if len(read) == 3:
+                half.set()
+                await go_on.wait()
+
+    reading = await connect(serve(reader))
+    other = await connect(serve(lambda ctx: Room.objects.acount()))
+    reading.write("GO")
+    await half.wait()
+    await run(other)
+    go_on.set()
+    assert await reading.receive() == ("DONE", None)
+    await disconnect(reading, other)
+
+    assert read == [f"room-{number}" for number in range(6)]
+
+
+@uses_database
+async def test_a_transaction_keeps_its_thread_from_those_who_wait(
+    database_threads: Callable[[int], None],
+) -> None:
+    """A transaction in one handler never meets another's thread (DESIGN 5)."""
+    database_threads(1)
+    opened, go_on = asyncio.Event(), asyncio.Event()
+    order: list[str] = []
+
+    async def in_transaction(ctx: Context[Go]) -> None:
+        atomic = transaction.atomic()
+        await sync_to_async(atomic.__enter__)()
+        opened.set()
+        await go_on.wait()
+        await sync_to_async(atomic.__exit__)(None, None, None)
+        order.append("transaction")
+
+    def query() -> None:
+        order.append(f"other, in a transaction: {connection.in_atomic_block}")
+
+    first = await connect(serve(in_transaction))
+    other = await connect(serve(lambda ctx: sync_to_async(query)()))
+    first.write("GO")
+    await opened.wait()
+    other.write("GO")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert order == []
+    go_on.set()
+    assert await first.receive() == ("DONE", None)
+    assert await other.receive() == ("DONE", None)
+    await disconnect(first, other)
+
+    assert sorted(order) == ["other, in a transaction: False", "transaction"]
+
+
+@uses_database
+async def test_a_lease_cancelled_while_it_waits_for_its_own_thread_is_unbound(
+    database_threads: Callable[[int], None], held: Held
+) -> None:
+    """Whoever leaves while another uses the thread must not count as bound for ever."""
+    database_threads(1)
+    bound = asyncio.Event()
+    back = asyncio.Event()
+
+    async def twice(ctx: Context[Go]) -> None:
+        await sync_to_async(threading.get_ident)()
+        bound.set()
+        await back.wait()
+        await sync_to_async(threading.get_ident)()
+
+    leaving = await connect(serve(twice))
+    holding = await connect(serve(lambda ctx: sync_to_async(held)()))
+    leaving.write("GO")
+    await bound.wait()
+    holding.write("GO")
+    await until(lambda: held.thread)
+    back.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await leaving.disconnect()
+    held.let_go()
+    assert await holding.receive() == ("DONE", None)
+    await holding.disconnect()
+
+    assert [thread.bound for thread in threads_module._pool()._threads] == [0]

@@ -3,9 +3,12 @@ Threads for plain handlers and the ORM: a bounded pool for all connections.
 
 Without it ``sync_to_async``, and so the ORM, would run every connection's work in
 one thread. Here each event line and each call takes a thread when it first needs one
-and keeps it until its handler has ended, so that a transaction never meets another's.
-A thread's database connections live and die by ``CONN_MAX_AGE``: they are looked at
-when the thread changes hands, and only then, and only when one needs closing.
+and keeps it until its handler has ended, so that it meets its own connections again.
+A handler that waits, for something else than the database, lets others use its thread
+meanwhile, where there are more handlers than threads; one that has a transaction open
+does not, so that a transaction never meets another's thread. A thread's database
+connections live and die by ``CONN_MAX_AGE``: they are looked at when nobody is bound to
+the thread any more, and only then, and only when one needs closing.
 
 ``sync_to_async`` finds the pool through asgiref's thread-sensitive context, which is
 how Django's own handlers give each request a thread.
@@ -41,12 +44,21 @@ _here = threading.local()
 
 
 class _Thread:
-    """One thread of the pool, with the database connections that were opened in it."""
+    """
+    One thread of the pool, with the database connections that were opened in it.
+
+    Leases are bound to it until they are released, so that a handler meets the same
+    connections again. It has one user at a time: the lease whose jobs run, or which left a
+    transaction open.
+    """
 
     def __init__(self, number: int) -> None:
         self.executor = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix=f"wskit-{number}", initializer=self._begin
         )
+        self.user: object | None = None
+        self.bound = 0
+        self.waiting: deque[_Lease] = deque()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def _begin(self) -> None:
@@ -55,15 +67,40 @@ class _Thread:
     def opened(self, connection: Any) -> None:
         self._connections.add(connection)
 
+    def _live(self) -> list[Any]:
+        return [one for one in list(self._connections) if one.connection is not None]
+
     @property
     def has_stale_connection(self) -> bool:
         """Whether ``close_old_connections`` would find something to do here."""
         return any(
             connection.errors_occurred
             or (connection.close_at is not None and time.monotonic() >= connection.close_at)
-            for connection in list(self._connections)
-            if connection.connection is not None
+            for connection in self._live()
         )
+
+    @property
+    def needs_tidying(self) -> bool:
+        """Whether to close a connection now: a broken one, or an obsolete one of nobody's."""
+        if self.bound == 0:
+            return self.has_stale_connection
+        return any(one.errors_occurred and not one.in_atomic_block for one in self._live())
+
+    @property
+    def has_transaction(self) -> bool:
+        return any(one.in_atomic_block or not one.autocommit for one in self._live())
+
+    def tidy(self) -> None:
+        """Close what is obsolete; what others still use only if it is broken. In this thread."""
+        if self.bound == 0:
+            close_old_connections()
+            return
+        for connection in self._live():
+            if connection.errors_occurred and not connection.in_atomic_block:
+                if connection.is_usable():
+                    connection.errors_occurred = False
+                else:
+                    connection.close()
 
 
 class _Job:
@@ -88,55 +125,63 @@ class _Job:
 
 class _Pool:
     """
-    Threads, lent to one lease at a time; who finds none free waits its turn.
+    The threads, and the leases that wait for one.
 
-    Everything here is guarded by one lock: leases come from several event loops.
+    A thread that nobody is bound to is taken first, then a new one, then one whose leases
+    leave it idle; where all are at work, the first to come free. Everything here and in
+    ``_Lease`` is guarded by one lock: leases come from several event loops.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._made = 0
-        self._free: list[_Thread] = []
+        self._threads: list[_Thread] = []
         self._waiting: deque[_Lease] = deque()
         self.lock = threading.Lock()
 
     def lend(self, lease: _Lease) -> _Thread | None:
-        """A thread for a lease, or None and a place in the queue. Called with the lock held."""
-        if self._free:
-            return self._free.pop()
-        if self._made < self._size:
-            self._made += 1
-            return _Thread(self._made)
-        self._waiting.append(lease)
-        return None
+        """Bind a lease to a thread, or queue it and return None."""
+        idle = [thread for thread in self._threads if thread.user is None]
+        thread = min(idle, key=lambda one: one.bound, default=None)
+        if (thread is None or thread.bound) and len(self._threads) < self._size:
+            thread = _Thread(len(self._threads) + 1)
+            self._threads.append(thread)
+        if thread is None:
+            self._waiting.append(lease)
+        else:
+            thread.bound += 1
+        return thread
 
-    def take_back(self, thread: _Thread) -> None:
-        """A lease is done with a thread: tidy it, and hand it on."""
-        if thread.has_stale_connection:
+    def came_free(self, thread: _Thread) -> None:
+        """A thread has no user any more: tidy it if that is due, and let the next one use it."""
+        if thread.needs_tidying:
+            thread.user = self
             thread.executor.submit(self._tidy, thread)
         else:
             self._hand_on(thread)
 
     def _tidy(self, thread: _Thread) -> None:
         try:
-            close_old_connections()
+            thread.tidy()
         finally:
-            self._hand_on(thread)
+            with self.lock:
+                self._hand_on(thread)
 
     def _hand_on(self, thread: _Thread) -> None:
-        with self.lock:
-            while self._waiting:
-                lease = self._waiting.popleft()
-                if lease.given(thread):
-                    return
-            self._free.append(thread)
+        thread.user = None
+        while thread.waiting:
+            if thread.waiting.popleft().go_on():
+                return
+        while self._waiting:
+            if self._waiting.popleft().given(thread):
+                return
 
 
 class _Lease:
     """
     The claim of one event line or call on one thread, while it needs one.
 
-    Released, it serves what a handler left running: with a thread for each job.
+    Released, it serves what a handler left running: with a thread for each job. All but
+    ``submit``, ``renew`` and ``release`` are called with the pool's lock held.
     """
 
     def __init__(self, pool: _Pool) -> None:
@@ -152,45 +197,63 @@ class _Lease:
         with self._pool.lock:
             if self._thread is None and not self._queued:
                 self._thread = self._pool.lend(self)
-            if self._thread is None:
-                self._queued.append(job)
-            else:
-                self._start(self._thread, job)
+            thread = self._thread
+            if thread is not None and thread.user in (None, self):
+                self._start(thread, job)
+                return
+            if thread is not None and not self._queued:
+                thread.waiting.append(self)
+            self._queued.append(job)
 
     def given(self, thread: _Thread) -> bool:
-        """Take a thread that came free; False if nothing waits for it any more. Lock held."""
-        jobs = [job for job in self._queued if not job.future.cancelled()]
-        self._queued.clear()
-        if not jobs:
+        """Take a thread that came free; False if nothing waits for it any more."""
+        self._forget_cancelled()
+        if not self._queued:
             return False
         self._thread = thread
-        for job in jobs:
-            self._start(thread, job)
+        thread.bound += 1
+        return self.go_on()
+
+    def go_on(self) -> bool:
+        """Start what waits for the thread; False if that was all cancelled meanwhile."""
+        self._forget_cancelled()
+        thread = self._thread
+        if thread is None or not self._queued:
+            if thread is not None and self._released:
+                self._unbind(thread)
+            return False
+        while self._queued:
+            self._start(thread, self._queued.popleft())
         return True
 
+    def _forget_cancelled(self) -> None:
+        self._queued = deque(job for job in self._queued if not job.future.cancelled())
+
+    def _unbind(self, thread: _Thread) -> None:
+        self._thread, self._has_begun = None, False
+        thread.bound -= 1
+
     def _start(self, thread: _Thread, job: _Job) -> None:
+        thread.user = self
         self._running += 1
         first, self._has_begun = not self._has_begun, True
         thread.executor.submit(self._run, thread, job, first)
 
     def _run(self, thread: _Thread, job: _Job, first: bool) -> None:
-        # Never between two jobs of one handler: it may have a cursor open.
-        if first and thread.has_stale_connection:
+        # Never between two jobs of one handler, nor of two that share: they may have cursors open.
+        if first and thread.bound == 1 and thread.has_stale_connection:
             close_old_connections()
         job.run()
         with self._pool.lock:
             self._running -= 1
-            given_back = self._give_back()
+            self._settle(thread)
             callbacks = self._idle_callbacks()
-        if given_back is not None:
-            self._pool.take_back(given_back)
         for callback in callbacks:
             callback()
 
     def renew(self) -> None:
         """Keep the thread that is taken next until it is released."""
-        with self._pool.lock:
-            self._released = False
+        self._released = False
 
     def release(self, when_idle: Callable[[], None] | None = None) -> bool:
         """
@@ -198,22 +261,30 @@ class _Lease:
 
         True if that was at once; else ``when_idle`` is called then, in that thread.
         """
+        if self._thread is None and not self._queued:
+            self._released = True
+            return True
         with self._pool.lock:
             self._released = True
-            given_back = self._give_back()
             idle = self._running == 0
+            if self._thread is not None:
+                self._settle(self._thread)
             if not idle and when_idle is not None:
                 self._when_idle.append(when_idle)
-        if given_back is not None:
-            self._pool.take_back(given_back)
         return idle
 
-    def _give_back(self) -> _Thread | None:
-        if not self._released or self._running or self._thread is None:
-            return None
-        thread, self._thread = self._thread, None
-        self._has_begun = False
-        return thread
+    def _settle(self, thread: _Thread) -> None:
+        """Let others use the thread if nothing of ours needs it, and unbind if released."""
+        if self._running:
+            return
+        if self._released:
+            self._forget_cancelled()
+        if self._released and not self._queued:
+            self._unbind(thread)
+        elif thread.user is self and thread.has_transaction:
+            return
+        if thread.user is self or (thread.user is None and thread.needs_tidying):
+            self._pool.came_free(thread)
 
     def _idle_callbacks(self) -> list[Callable[[], None]]:
         if self._running:
