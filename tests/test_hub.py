@@ -2,6 +2,7 @@ import asyncio
 import logging
 import re
 import string
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -681,6 +682,41 @@ async def test_a_publish_from_another_thread_comes_at_once() -> None:
     assert result == PublishResult(ok=True, capability="exact", matched=1)
     assert await numbers(client, 1) == [1]
     await client.disconnect()
+
+
+async def test_subscribers_are_served_in_their_loops_own_thread() -> None:
+    """DESIGN 7: nothing of a connection is thread-safe."""
+    found, threads = hub.hub_for(get_channel_layer(), ""), list[int]()
+
+    class Noting(Subscriber):
+        def write(self, frame: str) -> None:
+            threads.append(threading.get_ident())
+
+    member = Noting()
+    await found.join("room:1", member)
+    in_thread(lambda: publish("room:1", Number(value=1)))
+    publish("room:1", Number(value=2))
+    await until(lambda: len(threads) == 2)
+    found.leave("room:1", member)
+
+    assert set(threads) == {threading.get_ident()}
+
+
+def test_a_loop_that_has_closed_in_this_thread_is_no_subscriber_either() -> None:
+    """DESIGN 7: a script may run one loop after the other."""
+    member = Subscriber()
+    held: list[hub.Hub] = []
+
+    async def join_once() -> None:
+        held.append(hub.hub_for(get_channel_layer(), ""))
+        await held[0].join("room:1", member)
+
+    asyncio.run(join_once())
+
+    assert publish("room:1", Number(value=1)) == PublishResult(
+        ok=True, capability="exact", matched=0
+    )
+    assert member.frames == []
 
 
 async def test_the_hub_of_a_loop_is_one_as_long_as_somebody_holds_it() -> None:

@@ -121,6 +121,7 @@ def test_closing_the_page_stops_its_export(open_page: OpenPage, chat_server: Cha
     page.close()
 
     wait_for_log(witness, chat_server, CANCELLED)
+    assert not witness.is_closed()
 
 
 def test_page_says_that_an_export_was_lost_with_the_connection(

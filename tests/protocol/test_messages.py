@@ -144,6 +144,13 @@ def test_a_message_is_built_by_field_name_and_sent_by_alias() -> None:
     assert schema_of(Renamed).encode(built) == '{"roomId":"a"}'
 
 
+def test_a_dump_is_by_alias_like_what_is_sent() -> None:
+    class Renamed(Message, type="RENAMED"):
+        room_id: str = Field(alias="roomId")
+
+    assert Renamed.model_validate({"roomId": "a"}).model_dump() == {"roomId": "a"}
+
+
 def test_a_project_may_have_camel_case_throughout() -> None:
     class Base(Message):
         model_config = ConfigDict(alias_generator=to_camel)

@@ -502,6 +502,16 @@ def test_an_issue_says_where_and_what_in_our_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "kind"), [("disliked", "value_error"), ("told", "disliked")], ids=["plain", "custom"]
+)
+def test_an_issue_of_a_kind_of_the_applications_own(field: str, kind: str) -> None:
+    """PROTOCOL 3: never the validator's text, which may hold what it was given."""
+    assert issues(in_turn(connect(Chatty), frame("CHATTY", {field: "secret"}))) == [
+        {"path": ["payload", field], "message": "Invalid value", "type": kind}
+    ]
+
+
 def test_meta_and_payload_are_judged_together() -> None:
     found = issues(in_turn(connect(Note), frame("NOTE", {"text": 1}, timeoutMs=0)))
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wskit_channels.protocol import wire
@@ -72,6 +72,8 @@ digits = st.text("0123456789", min_size=1, max_size=330)
 
 
 @settings(max_examples=200, deadline=None)
+@example("9" * 309, None, None, "e")
+@example("9" * 200, None, 110, "e")
 @given(digits, st.none() | digits, st.none() | st.integers(-400, 400), st.sampled_from("eE"))
 def test_no_number_that_overflows_goes_unnoticed(
     whole: str, fraction: str | None, exponent: int | None, e: str

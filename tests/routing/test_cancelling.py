@@ -166,6 +166,28 @@ async def test_a_cancel_callback_that_comes_late_runs_at_once() -> None:
     assert seen == ["callback", "after registering"]
 
 
+async def test_a_cancel_callback_runs_once() -> None:
+    """A disconnect after an abort cancels what still runs, but calls back no second time."""
+    seen: list[str] = []
+
+    async def act(ctx: RpcContext[Ask]) -> None:
+        ctx.on_cancel(lambda: seen.append("callback"))
+        await settle()
+        await ctx.wait_cancelled()
+        await asyncio.Event().wait()
+
+    router = serving(act, cancellable=False, limits=Limits(close_timeout=0.01))
+    before = asyncio.all_tasks()
+    async with connected(router) as client:
+        await client.call("ASK", {}, id="1")
+        await settle()
+        await client.abort("1")
+        assert await client.heard() == [cancelled("1")]
+    assert seen == ["callback"]
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+
+
 async def test_cancel_callbacks_do_not_run_without_a_cancellation() -> None:
     seen: list[str] = []
 
@@ -305,6 +327,32 @@ async def test_a_disconnect_cancels_every_call_before_on_close_and_sends_nothing
         await client.ended()
         assert client.left_over() == []
     assert order == ["callback"] * 3 + ["cancelled: True"] * 3 + ["on_close"]
+
+
+async def test_async_cancel_callbacks_end_before_on_close() -> None:
+    """What a disconnect sets off is over when ``on_close`` runs."""
+    order: list[str] = []
+    begun = asyncio.Event()
+
+    async def act(ctx: RpcContext[Ask]) -> None:
+        async def callback() -> None:
+            await settle()
+            order.append("callback")
+
+        ctx.on_cancel(callback)
+        begun.set()
+        await asyncio.Event().wait()
+
+    router = serving(act)
+
+    @router.on_close
+    async def closed(ctx: CloseContext[Any]) -> None:
+        order.append("on_close")
+
+    async with connected(router) as client:
+        await client.call("ASK", {}, id="1")
+        await soon(begun.wait())
+    assert order == ["callback", "on_close"]
 
 
 @fake_time

@@ -435,3 +435,12 @@ def test_reading_routes_does_not_freeze() -> None:
     router.on(Note)(event_handler)
 
     assert [route.type for route in router.routes()] == ["NOTE"]
+
+
+def test_a_login_that_a_merged_router_requires_is_not_lost() -> None:
+    """A reusable app's ``login_required`` must not become public without a word."""
+    with pytest.raises(TypeError, match=r"^A router that requires a login can only be merged"):
+        Router().merge(Router(login_required=True))
+
+    host = Router(login_required=True)
+    assert host.merge(Router(login_required=True)) is host

@@ -234,6 +234,20 @@ async def test_waiting_events_are_bounded_in_bytes() -> None:
     assert [(report.type, report.limit) for report in reports] == [("pending_bytes", 1000)]
 
 
+async def test_handled_events_make_room_again() -> None:
+    router, order, gates = slow_router(limits=Limits(max_pending_bytes=1000))
+
+    async with connected(router) as client:
+        for episode in ("x", "y", "z"):
+            gates[episode] = asyncio.Event()
+            await notes(client, episode)
+            await settle()
+            await notes(client, "b" * 300, "c" * 300)
+            gates[episode].set()
+            assert await client.heard() == []
+    assert [text[0] for text in order] == [text for e in "xyz" for text in (e, e, *"bbcc")]
+
+
 async def test_one_event_over_the_bytes_is_taken_by_an_empty_line() -> None:
     """A line that holds nothing refuses nothing, or the event could never be sent."""
     router, order, gates = slow_router(limits=Limits(max_pending_bytes=100))

@@ -123,8 +123,8 @@ async def test_on_open_may_refuse() -> None:
     assert closes.codes == [(4003, "members only")]
 
 
-async def test_a_disconnect_cancels_on_open() -> None:
-    """And ``on_close`` runs, once (DESIGN 3)."""
+async def test_a_disconnect_cancels_on_open(caplog: pytest.LogCaptureFixture) -> None:
+    """And ``on_close`` runs, once; it is no failure to log (DESIGN 3)."""
     router = Router()
     closes = Closes(router)
     begun = asyncio.Event()
@@ -145,3 +145,4 @@ async def test_a_disconnect_cancels_on_open() -> None:
         await client.ended()
     assert seen == ["cancelled"]
     assert closes.codes == [(1001, "")]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -87,7 +87,8 @@ async def test_a_thousand_calls_end_once_each_and_leave_nothing_behind() -> None
         assert client.left_over() == []
         return [ended[str(number)] for number in range(1000)]
 
-    def memory() -> int:
+    async def memory_after_a_round() -> int:
+        assert await round_() == ["RPC_ERROR", "ANSWER"] * 500
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
@@ -95,11 +96,11 @@ async def test_a_thousand_calls_end_once_each_and_leave_nothing_behind() -> None
     tracemalloc.start()
     try:
         async with connected(serving(act)) as client:
-            for _ in range(2):
-                await round_()
-            warm = memory()
-            assert await round_() == ["RPC_ERROR", "ANSWER"] * 500
-            assert memory() <= warm * 1.05
+            await memory_after_a_round()
+            # Two each: the loop clears its cancelled timers in batches, which is noise.
+            warm = [await memory_after_a_round() for _ in range(2)]
+            later = [await memory_after_a_round() for _ in range(2)]
+            assert min(later) <= max(warm) * 1.05
             assert asyncio.all_tasks() - before == {client.application}
     finally:
         tracemalloc.stop()
