@@ -14,6 +14,7 @@ from wskit_channels.protocol.errors import (
 )
 from wskit_channels.protocol.limits import LimitExceeded, Limits
 from wskit_channels.protocol.messages import Message, Meta, Rpc, message, response_of, rpc
+from wskit_channels.protocol.topics import Topic
 from wskit_channels.protocol.validation import PydanticValidator, Validator
 from wskit_channels.routing.context import CloseContext, ConnectionContext, Context, RpcContext
 from wskit_channels.routing.handshake import Handshake, User
@@ -22,7 +23,8 @@ from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.router import Router, RouterFrozen
 from wskit_channels.routing.shell import AppNotInstalled
 from wskit_channels.routing.table import DuplicateRoute, RouteInfo
-from wskit_channels.routing.topics import Topics
+from wskit_channels.routing.throttle import Throttled, throttled
+from wskit_channels.routing.topics import Topics, TopicsChange
 
 __all__ = [
     "UNSET",
@@ -47,13 +49,17 @@ __all__ = [
     "RouterFrozen",
     "Rpc",
     "RpcContext",
+    "Throttled",
+    "Topic",
     "Topics",
+    "TopicsChange",
     "User",
     "Validator",
     "WsKitError",
     "message",
     "response_of",
     "rpc",
+    "throttled",
 ]
 
 __version__ = "0.1.0"

@@ -13,11 +13,14 @@ from django.core.exceptions import (
     PermissionDenied,
     ValidationError,
 )
+from django.db import transaction
 from django.http import Http404
 
 from wskit_channels.protocol.errors import Refused, WsKitError
 from wskit_channels.protocol.validation import MAX_ISSUES
 from wskit_channels.routing import shell
+from wskit_channels.routing.functions import observe
+from wskit_channels.routing.publishing import Publication, prepare
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.router import Router
 
@@ -34,18 +37,38 @@ class DjangoShell:
         return application
 
     async def apublish(
-        self, router: Router[Any], topic: str, message: Any, meta: Mapping[str, Any] | None
+        self, router: Router[Any], topic: Any, message: Any, meta: Mapping[str, Any] | None
     ) -> PublishResult:
         from wskit_channels import publish
 
-        return await publish.apublish(topic, message, meta=meta, **_address(router))
+        publication = _prepare(router, topic, message, meta)
+        result = await publish.adeliver(publication, router.namespace, router.channel_layer)
+        if hooks := router.hooks.on_publish:
+            await observe(hooks, message, _name(publication, topic))
+        return result
 
     def publish(
-        self, router: Router[Any], topic: str, message: Any, meta: Mapping[str, Any] | None
+        self, router: Router[Any], topic: Any, message: Any, meta: Mapping[str, Any] | None
     ) -> PublishResult:
         from wskit_channels import publish
 
-        return publish.publish(topic, message, meta=meta, **_address(router))
+        publication = _prepare(router, topic, message, meta)
+        result = publish.deliver(publication, router.namespace, router.channel_layer)
+        if hooks := router.hooks.on_publish:
+            publish.run_anywhere(observe(hooks, message, _name(publication, topic)))
+        return result
+
+    def publish_on_commit(
+        self,
+        router: Router[Any],
+        topic: Any,
+        message: Any,
+        meta: Mapping[str, Any] | None,
+        using: str | None,
+    ) -> None:
+        transaction.on_commit(
+            lambda: self.publish(router, topic, message, meta), using=using, robust=True
+        )
 
     def as_error(self, error: Exception) -> WsKitError | None:
         """Django's own exceptions, as Django answers them over HTTP."""
@@ -58,13 +81,23 @@ class DjangoShell:
         return None
 
 
-def _address(router: Router[Any]) -> dict[str, Any]:
-    return {
-        "namespace": router.namespace,
-        "channel_layer": router.channel_layer,
-        "limits": router.limits,
-        "validator": router.validator,
-    }
+def _prepare(
+    router: Router[Any], topic: Any, message: Any, meta: Mapping[str, Any] | None
+) -> Publication | PublishResult:
+    from wskit_channels.conf import get_settings
+
+    return prepare(
+        topic,
+        message,
+        meta,
+        limits=router.limits.resolved(get_settings().limits),
+        validator=router.validator,
+        normalize=router.policy.normalized,
+    )
+
+
+def _name(publication: Publication | PublishResult, topic: Any) -> str:
+    return str(topic) if isinstance(publication, PublishResult) else publication[0]
 
 
 def _issues(error: ValidationError) -> list[dict[str, Any]]:

@@ -3,67 +3,97 @@ Publishing from outside a connection: views, commands, tasks, signal receivers.
 
 Trusted: no authorisation is asked. ``apublish`` is for async code, ``publish`` for the
 rest, in any thread and in a process that serves no sockets. Neither raises at run
-time: look at the result.
+time: look at the result. ``namespace`` and ``channel_layer``, an alias, are those of
+the routers to reach; ``meta`` holds extended meta keys.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 from asgiref.sync import async_to_sync
+from django.db import transaction
+from typing_extensions import TypeVar
 
 from wskit_channels.conf import get_settings
 from wskit_channels.hub import apublish_frame, layer_failed, publish_frame
-from wskit_channels.protocol.errors import PubSubError
-from wskit_channels.protocol.limits import Limits
-from wskit_channels.protocol.topics import check_topic
-from wskit_channels.protocol.validation import Validator
-from wskit_channels.routing.peer import encode
+from wskit_channels.protocol.topics import Topic
+from wskit_channels.routing.base_context import AnyMessage
+from wskit_channels.routing.publishing import Publication, prepare
 from wskit_channels.routing.results import PublishResult
 
-__all__ = ["apublish", "publish"]
+__all__ = ["apublish", "publish", "publish_on_commit"]
 
-logger = logging.getLogger("wskit_channels.publish")
+MsgT = TypeVar("MsgT")
+Meta = Mapping[str, Any] | None
 
 _background: set[asyncio.Task[None]] = set()
 
 
+@overload
+async def apublish(
+    topic: Topic[MsgT],
+    message: MsgT,
+    /,
+    *,
+    namespace: str = ...,
+    channel_layer: str = ...,
+    meta: Meta = ...,
+) -> PublishResult: ...
+@overload
 async def apublish(
     topic: str,
+    message: AnyMessage,
+    /,
+    *,
+    namespace: str = ...,
+    channel_layer: str = ...,
+    meta: Meta = ...,
+) -> PublishResult: ...
+async def apublish(
+    topic: Any,
     message: Any,
     /,
     *,
     namespace: str = "",
     channel_layer: str = "default",
-    meta: Mapping[str, Any] | None = None,
-    limits: Limits | None = None,
-    validator: Validator | None = None,
+    meta: Meta = None,
 ) -> PublishResult:
-    """
-    Send a message to everyone subscribed to a topic, in all processes.
-
-    ``namespace`` and ``channel_layer`` (an alias) are those of the routers to reach;
-    ``limits`` has their rules for topic names, ``meta`` extended meta keys.
-    """
-    frame = _frame(topic, message, meta, limits, validator)
-    if isinstance(frame, PublishResult):
-        return frame
-    return await apublish_frame(channel_layer, namespace, topic, frame)
+    """Send a message to everyone subscribed to a topic, in all processes."""
+    return await adeliver(_prepare(topic, message, meta), namespace, channel_layer)
 
 
+@overload
+def publish(
+    topic: Topic[MsgT],
+    message: MsgT,
+    /,
+    *,
+    namespace: str = ...,
+    channel_layer: str = ...,
+    meta: Meta = ...,
+) -> PublishResult: ...
+@overload
 def publish(
     topic: str,
+    message: AnyMessage,
+    /,
+    *,
+    namespace: str = ...,
+    channel_layer: str = ...,
+    meta: Meta = ...,
+) -> PublishResult: ...
+def publish(
+    topic: Any,
     message: Any,
     /,
     *,
     namespace: str = "",
     channel_layer: str = "default",
-    meta: Mapping[str, Any] | None = None,
-    limits: Limits | None = None,
-    validator: Validator | None = None,
+    meta: Meta = None,
 ) -> PublishResult:
     """
     ``apublish`` for code that is not async.
@@ -71,54 +101,105 @@ def publish(
     Called in a running event loop's thread it cannot wait for the channel layer: the
     layer's part then goes on in the background, and a failure of it is only logged.
     """
-    frame = _frame(topic, message, meta, limits, validator)
-    if isinstance(frame, PublishResult):
-        return frame
-    result, rest = publish_frame(channel_layer, namespace, topic, frame)
+    return deliver(_prepare(topic, message, meta), namespace, channel_layer)
+
+
+@overload
+def publish_on_commit(
+    topic: Topic[MsgT],
+    message: MsgT,
+    /,
+    *,
+    namespace: str = ...,
+    channel_layer: str = ...,
+    meta: Meta = ...,
+    using: str | None = ...,
+) -> None: ...
+@overload
+def publish_on_commit(
+    topic: str,
+    message: AnyMessage,
+    /,
+    *,
+    namespace: str = ...,
+    channel_layer: str = ...,
+    meta: Meta = ...,
+    using: str | None = ...,
+) -> None: ...
+def publish_on_commit(
+    topic: Any,
+    message: Any,
+    /,
+    *,
+    namespace: str = "",
+    channel_layer: str = "default",
+    meta: Meta = None,
+    using: str | None = None,
+) -> None:
+    """
+    Publish when the present transaction of a database (``using``) is committed.
+
+    At once outside a transaction; never if it, or the savepoint around the call, is
+    rolled back. A failure is logged.
+    """
+    later = partial(publish, topic, message, meta=meta)
+    transaction.on_commit(
+        partial(later, namespace=namespace, channel_layer=channel_layer), using=using, robust=True
+    )
+
+
+def _prepare(topic: str | Topic[Any], message: Any, meta: Meta) -> Publication | PublishResult:
+    return prepare(topic, message, meta, limits=get_settings().limits, validator=None)
+
+
+async def adeliver(
+    publication: Publication | PublishResult, namespace: str, channel_layer: str
+) -> PublishResult:
+    """Hand a prepared publish to the hubs and the layer; a result is handed through."""
+    if isinstance(publication, PublishResult):
+        return publication
+    return await apublish_frame(channel_layer, namespace, *publication)
+
+
+def deliver(
+    publication: Publication | PublishResult, namespace: str, channel_layer: str
+) -> PublishResult:
+    """The same for code that is not async."""
+    if isinstance(publication, PublishResult):
+        return publication
+    result, rest = publish_frame(channel_layer, namespace, *publication)
     if rest is None:
         return result
+    failure = run_anywhere(rest)
+    return result if failure is None else layer_failed(failure)
+
+
+def run_anywhere(work: Coroutine[Any, Any, None]) -> Exception | None:
+    """
+    Run a coroutine to its end and return what it raised.
+
+    In a running event loop's thread that cannot be waited for: it then goes on in the
+    background, and what it raises is only logged.
+    """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return _wait_for(rest, result)
-    task = loop.create_task(_log_failure(rest))
+        return async_to_sync(_outcome)(work)
+    task = loop.create_task(_log_failure(work))
     _background.add(task)  # the loop keeps only a weak reference
     task.add_done_callback(_background.discard)
-    return result
+    return None
 
 
-def _frame(
-    topic: str,
-    message: Any,
-    meta: Mapping[str, Any] | None,
-    limits: Limits | None,
-    validator: Validator | None,
-) -> str | PublishResult:
-    """The frame to publish, or what came of it."""
+async def _outcome(work: Coroutine[Any, Any, None]) -> Exception | None:
     try:
-        settings = get_settings().limits
-        check_topic(topic, settings if limits is None else limits.resolved(settings))
-        return encode(message, validator, meta=meta)
-    except PubSubError as error:
-        return PublishResult(ok=False, error="VALIDATION", details=error.details, cause=error)
-    except (TypeError, ValueError) as error:
-        logger.exception("a message to publish cannot be encoded")
-        return PublishResult(ok=False, error="VALIDATION", cause=error)
-
-
-def _wait_for(rest: Coroutine[Any, Any, None], result: PublishResult) -> PublishResult:
-    async def run() -> None:
-        await rest
-
-    try:
-        async_to_sync(run)()
+        await work
     except Exception as error:  # noqa: BLE001 - any layer's; publishing never raises
-        return layer_failed(error)
-    return result
+        return error
+    return None
 
 
-async def _log_failure(rest: Coroutine[Any, Any, None]) -> None:
-    try:
-        await rest
-    except Exception as error:  # noqa: BLE001 - any layer's
-        layer_failed(error)
+async def _log_failure(work: Coroutine[Any, Any, None]) -> None:
+    failure = await _outcome(work)
+    if failure is not None:
+        layer_failed(failure)

@@ -236,6 +236,7 @@ class Refused(WsKitError):
 PubSubErrorCode = Literal[
     "INVALID_TOPIC",
     "ACL_SUBSCRIBE",
+    "ACL_UNSUBSCRIBE",
     "TOPIC_LIMIT_EXCEEDED",
     "CONNECTION_CLOSED",
     "ADAPTER_ERROR",

@@ -5,11 +5,12 @@ What every context has of its connection.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, cast, overload
 
 from typing_extensions import TypeVar
 
 from wskit_channels.protocol.messages import Message
+from wskit_channels.protocol.topics import Topic
 
 if TYPE_CHECKING:
     import logging
@@ -32,6 +33,7 @@ class ForeignMessage(Protocol):
 AnyMessage: TypeAlias = Message | ForeignMessage
 
 T = TypeVar("T")
+MsgT = TypeVar("MsgT")
 D_co = TypeVar("D_co", covariant=True, default=Any)
 
 
@@ -41,7 +43,7 @@ class _Publisher(Protocol):
     @property
     def _peer(self) -> Peer: ...
     async def publish(
-        self, topic: str, message: AnyMessage, /, *, exclude_self: bool = ..., meta: Any = ...
+        self, topic: Any, message: Any, /, *, exclude_self: bool = ..., meta: Any = ...
     ) -> PublishResult: ...
 
 
@@ -58,10 +60,30 @@ class SyncActions:
     def __init__(self, ctx: _Publisher) -> None:
         self._ctx = ctx
 
+    @overload
+    def publish(
+        self,
+        topic: Topic[MsgT],
+        message: MsgT,
+        /,
+        *,
+        exclude_self: bool = ...,
+        meta: Mapping[str, Any] | None = ...,
+    ) -> PublishResult: ...
+    @overload
     def publish(
         self,
         topic: str,
         message: AnyMessage,
+        /,
+        *,
+        exclude_self: bool = ...,
+        meta: Mapping[str, Any] | None = ...,
+    ) -> PublishResult: ...
+    def publish(
+        self,
+        topic: Any,
+        message: Any,
         /,
         *,
         exclude_self: bool = False,
@@ -72,12 +94,12 @@ class SyncActions:
             self._ctx.publish, topic, message, exclude_self=exclude_self, meta=meta
         )
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str | Topic[Any]) -> None:
         """``await ctx.topics.subscribe(...)``"""
         peer = self._ctx._peer
         peer.transport.call(peer.topics.subscribe, topic)
 
-    def unsubscribe(self, topic: str) -> None:
+    def unsubscribe(self, topic: str | Topic[Any]) -> None:
         """``await ctx.topics.unsubscribe(...)``"""
         peer = self._ctx._peer
         peer.transport.call(peer.topics.unsubscribe, topic)
@@ -87,6 +109,9 @@ class BaseContext(Generic[D_co]):
     """What every context has of its connection."""
 
     __slots__ = ("_peer",)
+
+    _after_close: ClassVar[bool] = False
+    """Whether it may publish although its connection has closed."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
@@ -145,10 +170,30 @@ class BaseContext(Generic[D_co]):
         """
         return self._peer.table.service(service)
 
+    @overload
+    async def publish(
+        self,
+        topic: Topic[MsgT],
+        message: MsgT,
+        /,
+        *,
+        exclude_self: bool = ...,
+        meta: Mapping[str, Any] | None = ...,
+    ) -> PublishResult: ...
+    @overload
     async def publish(
         self,
         topic: str,
         message: AnyMessage,
+        /,
+        *,
+        exclude_self: bool = ...,
+        meta: Mapping[str, Any] | None = ...,
+    ) -> PublishResult: ...
+    async def publish(
+        self,
+        topic: Any,
+        message: Any,
         /,
         *,
         exclude_self: bool = False,
@@ -160,4 +205,6 @@ class BaseContext(Generic[D_co]):
         Subscribers of this process are served before it returns. ``meta`` holds
         extended meta keys. Never raises at run time: look at the result.
         """
-        return await self._peer.publish(topic, message, exclude_self=exclude_self, meta=meta)
+        return await self._peer.publish(
+            topic, message, exclude_self=exclude_self, meta=meta, after_close=self._after_close
+        )

@@ -14,6 +14,7 @@ from wskit_channels.protocol.messages import response_of
 from wskit_channels.protocol.validation import Validator
 from wskit_channels.routing.functions import module_of, name_of
 from wskit_channels.routing.hooks import HookRegistry
+from wskit_channels.routing.policy import Policy
 from wskit_channels.routing.table import (
     DuplicateRoute,
     Flat,
@@ -45,8 +46,9 @@ class _Merge:
 class Composition(HookRegistry[D_in], Generic[D_in]):
     """A router's own routes and the routers merged into it."""
 
-    def __init__(self, data: Any, validator: Validator | None) -> None:
+    def __init__(self, data: Any, validator: Validator | None, login_required: bool) -> None:
         super().__init__()
+        self.login_required = login_required
         self._data_class = data
         self.validator = validator
         self._registrations: list[Registration] = []
@@ -110,6 +112,11 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
             raise ValueError("A router cannot be merged into itself.")
         if other._hooks.authenticate:
             raise TypeError(_AUTHENTICATES_TWICE)
+        if other.login_required and not self.login_required:
+            raise TypeError(
+                "A router that requires a login can only be merged into one that does: "
+                "write Router(login_required=True) for the host."
+            )
         self._merges.append(_Merge(other, prefix, on_conflict))
         try:
             self._flatten()
@@ -121,6 +128,26 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
     def routes(self) -> list[RouteInfo]:
         """All routes, merged ones included, in the order of registering."""
         return [route_info(*flat) for flat in self._flatten().values()]
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks of this router and of all merged into it, as far as registered."""
+        if self._table is not None:
+            return self._table.hooks
+        hooks = Hooks()
+        for router in self._tree():
+            hooks = hooks.extended(router._hooks)
+        return hooks
+
+    @property
+    def policy(self) -> Policy:
+        """The topic policy of this router and of all merged into it, as far as registered."""
+        if self._table is not None:
+            return self._table.policy
+        policy = Policy()
+        for router in self._tree():
+            policy = policy.extended(router._policy)
+        return policy
 
     def freeze(self) -> RouteTable:
         """The table that serving uses; made at the first call, which ends registering."""
@@ -135,18 +162,17 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
         return self._table
 
     def _make_table(self, routes: Mapping[str, Route]) -> RouteTable:
-        hooks = Hooks()
         exceptions: dict[type[Exception], Callable[..., Any]] = {}
         services: dict[type[Any], Any] = {}
         declared: set[type[Any]] = set()
         for router in self._tree():
             if router is not self and router._hooks.authenticate:  # registered after the merge
                 raise TypeError(_AUTHENTICATES_TWICE)
-            hooks = hooks.extended(router._hooks)
             exceptions = {**router._exceptions, **exceptions}
             services = {**router._services, **services}
             declared.update(router._sends)
             declared.update(*(item.sends for item in router._registrations))
+        hooks = self.hooks
         hooks.authenticate = self._hooks.authenticate
         if declared:
             declared.update(
@@ -155,6 +181,7 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
         return RouteTable(
             routes,
             hooks,
+            policy=self.policy,
             exceptions=exceptions,
             services=services,
             declared=frozenset(declared) or None,

@@ -76,8 +76,11 @@ class ConnectionContext(BaseContext[D_co]):
 
         Raises:
             TypeError: If the message declares another class.
+            WsKitError: In middleware, if meta or payload was refused: the refusal.
         """
         meta: object = self.meta
+        if self._decoded is not None and isinstance(self._decoded.refusal, WsKitError):
+            raise self._decoded.refusal  # seen by middleware: the meta may be what is wrong
         if not isinstance(meta, kind):
             raise TypeError(f"{self.type} declares the meta {meta.__class__.__name__}.")
         return meta
@@ -296,6 +299,8 @@ class CloseContext(BaseContext[D_co]):
     """
 
     __slots__ = ("_code", "_reason")
+
+    _after_close = True
 
     def __init__(self, peer: Peer, code: int, reason: str) -> None:
         super().__init__(peer)

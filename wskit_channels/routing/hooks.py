@@ -5,16 +5,18 @@ The part of a router where middleware, hooks and services are registered.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
 from wskit_channels.protocol.errors import WsKitError
 from wskit_channels.protocol.limits import LimitExceeded
+from wskit_channels.protocol.topics import Topic
 from wskit_channels.routing.context import CloseContext, ConnectionContext
 from wskit_channels.routing.functions import name_of
 from wskit_channels.routing.handshake import Handshake
 from wskit_channels.routing.middleware import CallNext
+from wskit_channels.routing.policy import Bound, Policy, TopicAction
 from wskit_channels.routing.table import Hooks
 
 if TYPE_CHECKING:
@@ -25,10 +27,14 @@ __all__ = ["HookRegistry", "Middleware", "Plugin", "RouterFrozen"]
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 F = TypeVar("F", bound=Callable[..., Any])
+K = TypeVar("K", bound=Topic[Any])
+Told = TypeVar("Told")
 D_in = TypeVar("D_in", contravariant=True, default=Any)  # a router consumes data
 
 Async: TypeAlias = Coroutine[Any, Any, T]
 Middleware: TypeAlias = Callable[[ConnectionContext[D_in], CallNext], Awaitable[None] | None]
+Authorize: TypeAlias = Callable[[TopicAction, Told, ConnectionContext[D_in]], Async[bool] | bool]
+Watch: TypeAlias = Callable[[Told, ConnectionContext[D_in]], Async[None] | None]
 Plugin: TypeAlias = Callable[["Router[Any]"], object]
 """Adds to the router that it is given: hooks, middleware, routes, services."""
 
@@ -43,6 +49,7 @@ class HookRegistry(Generic[D_in]):
     def __init__(self) -> None:
         self._middleware: list[Callable[..., Any]] = []
         self._hooks = Hooks()
+        self._policy = Policy()
         self._exceptions: dict[type[Exception], Callable[..., Any]] = {}
         self._services: dict[type[Any], Any] = {}
         self._sends: set[type[Any]] = set()
@@ -135,6 +142,68 @@ class HookRegistry(Generic[D_in]):
         self._require_open(name_of(hook))
         getattr(self._hooks, name).append(hook)
         return hook
+
+    # -- topic policy
+
+    @overload
+    def normalize_topic(self, hook: Callable[[str], str], /) -> Callable[[str], str]: ...
+    @overload
+    def normalize_topic(
+        self, kind: type[K], /
+    ) -> Callable[[Callable[[K], str | K]], Callable[[K], str | K]]: ...
+    def normalize_topic(self, hook: Any, /) -> Any:
+        """
+        Register a plain function that gives a topic's name another form, before all else.
+
+        Bare, it is given the name; ``@router.normalize_topic(RoomTopic)`` is given the
+        typed topic. It runs in the loop, for subscribing, unsubscribing and publishing.
+        """
+        return self._policy_hook(self._policy.normalize, hook)
+
+    @overload
+    def authorize_topic(self, hook: Authorize[str, D_in], /) -> Authorize[str, D_in]: ...
+    @overload
+    def authorize_topic(
+        self, kind: type[K], /
+    ) -> Callable[[Authorize[K, D_in]], Authorize[K, D_in]]: ...
+    def authorize_topic(self, hook: Any, /) -> Any:
+        """
+        Register a function of action, topic and context that says whether it is allowed.
+
+        The action is "subscribe", "unsubscribe" or "publish". Only a true answer of every
+        hook allows; without one all is allowed. Publishing from outside a connection is
+        trusted and not asked about. A plain function runs in a thread, for the ORM.
+        """
+        return self._policy_hook(self._policy.authorize, hook)
+
+    @overload
+    def on_subscribe(self, hook: Watch[str, D_in], /) -> Watch[str, D_in]: ...
+    @overload
+    def on_subscribe(self, kind: type[K], /) -> Callable[[Watch[K, D_in]], Watch[K, D_in]]: ...
+    def on_subscribe(self, hook: Any, /) -> Any:
+        """Register a hook for a connection that has subscribed: the topic and the context."""
+        return self._policy_hook(self._policy.on_subscribe, hook)
+
+    @overload
+    def on_unsubscribe(self, hook: Watch[str, D_in], /) -> Watch[str, D_in]: ...
+    @overload
+    def on_unsubscribe(self, kind: type[K], /) -> Callable[[Watch[K, D_in]], Watch[K, D_in]]: ...
+    def on_unsubscribe(self, hook: Any, /) -> Any:
+        """Register a hook for a connection that has left a topic, not by closing."""
+        return self._policy_hook(self._policy.on_unsubscribe, hook)
+
+    def _policy_hook(self, hooks: list[Bound], hook: Any) -> Any:
+        if not (isinstance(hook, type) and issubclass(hook, Topic)):
+            self._require_open(name_of(hook))
+            hooks.append(Bound(hook))
+            return hook
+
+        def register(function: Any) -> Any:
+            self._require_open(name_of(function))
+            hooks.append(Bound(function, hook))
+            return function
+
+        return register
 
     def exception(
         self, error: type[E], /

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from wskit_channels.protocol import wire
 from wskit_channels.protocol.calls import Call
-from wskit_channels.protocol.errors import PubSubError, WsKitError, check_close
+from wskit_channels.protocol.errors import WsKitError, check_close
 from wskit_channels.protocol.limits import LimitExceeded, Limits, LimitType
-from wskit_channels.protocol.topics import check_topic
-from wskit_channels.protocol.validation import schema_of
+from wskit_channels.protocol.topics import Topic
 from wskit_channels.routing.functions import observe
+from wskit_channels.routing.publishing import encode, prepare
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.topics import Topics
 
 if TYPE_CHECKING:
     from wskit_channels.protocol.connection import Connection
+    from wskit_channels.routing.context import ConnectionContext
     from wskit_channels.routing.handshake import Handshake
     from wskit_channels.routing.shell import Transport
     from wskit_channels.routing.table import RouteTable
@@ -172,20 +172,51 @@ class Peer:
             self.log.error("a callback failed", exc_info=error)
 
     async def publish(
-        self, topic: str, message: Any, *, exclude_self: bool, meta: Mapping[str, Any] | None
+        self,
+        topic: str | Topic[Any],
+        message: Any,
+        *,
+        exclude_self: bool,
+        meta: Mapping[str, Any] | None,
+        after_close: bool,
     ) -> PublishResult:
-        try:
-            check_topic(topic, self.limits)
-            frame = self.encode(message, meta=meta)
-        except PubSubError as error:
-            return PublishResult(ok=False, error="VALIDATION", details=error.details, cause=error)
-        except (TypeError, ValueError) as error:
-            self.log.exception("a message to publish cannot be encoded")
-            return PublishResult(ok=False, error="VALIDATION", cause=error)
-        result = await self.transport.publish(topic, frame, exclude_self=exclude_self)
+        if self.closed and not after_close:
+            return PublishResult(ok=False, error="CONNECTION_CLOSED")
+        policy = self.table.policy
+        publication = prepare(
+            topic,
+            message,
+            meta,
+            limits=self.limits,
+            validator=self.table.validator,
+            normalize=policy.normalized if policy.normalize else None,
+        )
+        if isinstance(publication, PublishResult):
+            return publication
+        name, frame = publication
+        if policy.authorize and (refusal := await self._refusal_to_publish(name)) is not None:
+            return refusal
+        result = await self.transport.publish(name, frame, exclude_self=exclude_self)
         if self.table.hooks.on_publish:
-            await observe(self.table.hooks.on_publish, message, topic)
+            await observe(self.table.hooks.on_publish, message, name)
         return result
+
+    async def _refusal_to_publish(self, topic: str) -> PublishResult | None:
+        cause: Exception | None = None
+        try:
+            if await self.table.policy.allows(self, "publish", topic):
+                return None
+        except Exception as error:
+            if not isinstance(error, WsKitError):
+                self.log.exception("authorising a publish failed")
+            cause = error
+        return PublishResult(ok=False, error="ACL_PUBLISH", details={"topic": topic}, cause=cause)
+
+    def hook_context(self) -> ConnectionContext[Any]:
+        """A context of this connection, without a message, for hooks."""
+        from wskit_channels.routing.context import ConnectionContext
+
+        return ConnectionContext(self)
 
     def assign(self, changes: Mapping[str, Any]) -> None:
         """
@@ -228,30 +259,3 @@ class Peer:
         self.spawned.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.log.error("a spawned task failed", exc_info=error)
-
-
-def encode(
-    message: Any,
-    validator: Any = None,
-    *,
-    correlation_id: str | None = None,
-    meta: Mapping[str, Any] | None = None,
-) -> str:
-    """
-    The frame of a message, stamped now.
-
-    Raises:
-        TypeError: If it is no message.
-        ValueError: If JSON cannot hold it, or ``meta`` has a key of the protocol's.
-    """
-    schema = schema_of(type(message), validator)
-    suffix = ""
-    if correlation_id is not None or meta:
-        suffix = wire.meta_suffix(correlation_id, _extended(meta) if meta else None)
-    return wire.frame(schema.prefix, time.time(), suffix, schema.encode(message))
-
-
-def _extended(meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    if taken := sorted(set(meta) & {*wire.RESERVED_META, *wire.STANDARD_META}):
-        raise ValueError(f"meta must not set {', '.join(taken)}: the protocol does.")
-    return meta

@@ -18,6 +18,7 @@ from typing_extensions import TypeVar
 
 from wskit_channels.protocol.limits import Limits
 from wskit_channels.protocol.messages import Rpc
+from wskit_channels.protocol.topics import Topic
 from wskit_channels.protocol.validation import Validator
 from wskit_channels.routing.base_context import AnyMessage
 from wskit_channels.routing.composition import Composition
@@ -37,6 +38,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M")
+MsgT = TypeVar("MsgT")
 M2 = TypeVar("M2")
 M3 = TypeVar("M3")
 M4 = TypeVar("M4")
@@ -106,8 +108,7 @@ class Router(Composition[D_in], Generic[D_in]):
     ) -> None:
         if data is not None:
             _prepare_data(data)
-        super().__init__(data, validator)
-        self.login_required = login_required
+        super().__init__(data, validator, login_required)
         self.limits = limits or Limits()
         self.rpc_timeout = rpc_timeout
         self.subprotocols = tuple(subprotocols)
@@ -287,17 +288,65 @@ class Router(Composition[D_in], Generic[D_in]):
         """
         return get_shell().as_asgi(self, options)
 
+    @overload
     async def apublish(
-        self, topic: str, message: AnyMessage, /, *, meta: Mapping[str, Any] | None = None
+        self, topic: Topic[MsgT], message: MsgT, /, *, meta: Mapping[str, Any] | None = ...
+    ) -> PublishResult: ...
+    @overload
+    async def apublish(
+        self, topic: str, message: AnyMessage, /, *, meta: Mapping[str, Any] | None = ...
+    ) -> PublishResult: ...
+    async def apublish(
+        self, topic: Any, message: Any, /, *, meta: Mapping[str, Any] | None = None
     ) -> PublishResult:
         """Publish from outside a connection, trusted: no authorisation. Never raises."""
         return await get_shell().apublish(self, topic, message, meta)
 
+    @overload
     def publish(
-        self, topic: str, message: AnyMessage, /, *, meta: Mapping[str, Any] | None = None
+        self, topic: Topic[MsgT], message: MsgT, /, *, meta: Mapping[str, Any] | None = ...
+    ) -> PublishResult: ...
+    @overload
+    def publish(
+        self, topic: str, message: AnyMessage, /, *, meta: Mapping[str, Any] | None = ...
+    ) -> PublishResult: ...
+    def publish(
+        self, topic: Any, message: Any, /, *, meta: Mapping[str, Any] | None = None
     ) -> PublishResult:
         """The same from code that is not async; any thread will do."""
         return get_shell().publish(self, topic, message, meta)
+
+    @overload
+    def publish_on_commit(
+        self,
+        topic: Topic[MsgT],
+        message: MsgT,
+        /,
+        *,
+        meta: Mapping[str, Any] | None = ...,
+        using: str | None = ...,
+    ) -> None: ...
+    @overload
+    def publish_on_commit(
+        self,
+        topic: str,
+        message: AnyMessage,
+        /,
+        *,
+        meta: Mapping[str, Any] | None = ...,
+        using: str | None = ...,
+    ) -> None: ...
+    def publish_on_commit(
+        self,
+        topic: Any,
+        message: Any,
+        /,
+        *,
+        meta: Mapping[str, Any] | None = None,
+        using: str | None = None,
+    ) -> None:
+        """Publish when the present transaction of a database is committed."""
+        get_shell().publish_on_commit(self, topic, message, meta, using)
 
     def make_data(self) -> Any:
         """New data for a connection."""

@@ -92,12 +92,21 @@ class Shell(Protocol):
     def as_asgi(self, router: Router[Any], options: Mapping[str, Any]) -> Callable[..., Any]: ...
 
     async def apublish(
-        self, router: Router[Any], topic: str, message: Any, meta: Mapping[str, Any] | None
+        self, router: Router[Any], topic: Any, message: Any, meta: Mapping[str, Any] | None
     ) -> PublishResult: ...
 
     def publish(
-        self, router: Router[Any], topic: str, message: Any, meta: Mapping[str, Any] | None
+        self, router: Router[Any], topic: Any, message: Any, meta: Mapping[str, Any] | None
     ) -> PublishResult: ...
+
+    def publish_on_commit(
+        self,
+        router: Router[Any],
+        topic: Any,
+        message: Any,
+        meta: Mapping[str, Any] | None,
+        using: str | None,
+    ) -> None: ...
 
     def as_error(self, error: Exception) -> WsKitError | None:
         """The error that one of the framework's own exceptions is answered with."""

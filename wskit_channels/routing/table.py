@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 from typing_extensions import TypeVar
 
@@ -18,6 +18,7 @@ from wskit_channels.protocol.messages import Rpc, type_of
 from wskit_channels.protocol.validation import Schema, Validator, schema_of
 from wskit_channels.routing.functions import is_async, line_of, module_of, name_of
 from wskit_channels.routing.middleware import Run, compose
+from wskit_channels.routing.policy import Policy
 
 __all__ = ["DuplicateRoute", "Hooks", "Registration", "Route", "RouteInfo", "RouteTable"]
 
@@ -158,12 +159,16 @@ def message_type(message: type[Any], validator: Validator | None) -> str:
     return found
 
 
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
 def _progress_encoder(kind: Any) -> Callable[[Any], str]:
     if kind is Any:
 
         def encode_any(value: Any) -> str:
             text = to_json(value, by_alias=True, inf_nan_mode="constants").decode()
-            if ("NaN" in text or "Infinity" in text) and not is_finite(_plain(value)):
+            suspect = "null" in text or "NaN" in text or "Infinity" in text  # null: in a model
+            if suspect and not is_finite(_plain(value)):
                 raise ValueError("progress holds a number that is not finite")
             return text
 
@@ -181,7 +186,7 @@ def _progress_encoder(kind: Any) -> Callable[[Any], str]:
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump() if isinstance(value, BaseModel) else value
+    return _ANY.dump_python(value)
 
 
 def _event_endpoint(handler: Function) -> Run:
@@ -238,6 +243,7 @@ class RouteTable:
         routes: Mapping[str, Route],
         hooks: Hooks,
         *,
+        policy: Policy,
         exceptions: Mapping[type[Exception], Function],
         services: Mapping[type[Any], Any],
         declared: frozenset[type[Any]] | None,
@@ -245,6 +251,7 @@ class RouteTable:
     ) -> None:
         self.routes = routes
         self.hooks = hooks
+        self.policy = policy
         self.validator = validator
         self.declared = declared
         """Classes that may be sent, where any are declared, responses included."""
