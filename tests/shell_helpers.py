@@ -19,8 +19,8 @@ import pytest
 from channels.layers import BaseChannelLayer, channel_layers
 from django.db import connection
 
-from wskit_channels import Context, Message, PubSubError, Router, hub
-from wskit_channels.routing.peer import encode
+from wskit_channels import Context, Message, PubSubError, Router, hub, relay
+from wskit_channels.routing.publishing import encode
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for something has failed."""
@@ -179,12 +179,16 @@ class LayerFailed(Exception):
     """What ``RemoteLayer`` raises on demand."""
 
 
+PROBE = "wskit.probe."
+"""Groups with this prefix are for a relay's probe of itself."""
+
+
 class RemoteLayer(BaseChannelLayer):
     """
     A channel layer that is not the in-memory one, as one over the network would be.
 
     ``failing`` names the methods that raise; ``failures`` counts how often they did.
-    ``calls`` are the method calls so far, without ``receive``.
+    ``calls`` are the method calls so far, without ``receive`` and those for a probe.
     """
 
     extensions = ("groups",)
@@ -200,11 +204,16 @@ class RemoteLayer(BaseChannelLayer):
         self._channels = 0
 
     def members(self) -> dict[str, set[str]]:
-        """The groups that have members."""
-        return {group: set(channels) for group, channels in self.groups.items() if channels}
+        """The groups of topics that have members."""
+        return {
+            group: set(channels)
+            for group, channels in self.groups.items()
+            if channels and not group.startswith(PROBE)
+        }
 
     async def _enter(self, method: str, *arguments: str) -> None:
-        self.calls.append((method, *arguments))
+        if not any(argument.startswith(PROBE) for argument in arguments):
+            self.calls.append((method, *arguments))
         self._fail(method)
 
     def _fail(self, method: str) -> None:
@@ -365,7 +374,7 @@ async def publish_elsewhere(
     """Publish a number as a process does that serves none of this one's sockets."""
     frame = encode(Number(value=value))
     with monkeypatch.context() as patch:  # only for as long as nothing else can run
-        patch.setattr(hub, "_process", "another")
+        patch.setattr(relay, "_process", "another")
         patch.setattr(hub, "_hubs", weakref.WeakValueDictionary())
         _, rest = hub.publish_frame("default", namespace, topic, frame)
     assert rest is not None, "the layer reaches no other process"

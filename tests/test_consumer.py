@@ -298,6 +298,25 @@ async def test_close_goes_out_after_what_was_queued() -> None:
     assert ends.closed == [(4001, "why")]
 
 
+async def test_a_close_leaves_no_cancellation_to_the_server() -> None:
+    """DESIGN 5: how the reader is interrupted is nobody else's business."""
+    router, ends = served()
+    left: list[int] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await router.as_asgi()(scope, receive, send)
+        task = asyncio.current_task()
+        assert task is not None
+        left.append(task.cancelling())
+
+    client = await connect(application)
+    client.write("CLOSE", {"code": 4001})
+    await client.receive()
+    await client.closed()
+
+    assert (left, ends.closed) == ([0], [(4001, "")])
+
+
 async def test_nothing_is_sent_after_the_close() -> None:
     """DESIGN 1: after the connection has closed, sends do nothing."""
     router, _ = served()
@@ -430,6 +449,13 @@ async def test_a_client_that_reads_nothing_is_closed_and_reported_once() -> None
     await other.disconnect()
 
     assert ends.closed == [(1013, "SLOW_CONSUMER"), (1000, "")]
+    # What waited is not written any more: the one frame at most that was on its way.
+    assert len([event for event in client.sent if event["type"] == "websocket.send"]) <= 1
+    assert client.sent[-1] == {
+        "type": "websocket.close",
+        "code": 1013,
+        "reason": "SLOW_CONSUMER",
+    }
     assert [(one.type, one.limit, one.observed > 1000) for one in reports] == [
         ("socket_buffer_bytes", 1000, True)
     ]

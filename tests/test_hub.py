@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
 from django.test import override_settings
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.shell_helpers import (
@@ -28,7 +28,7 @@ from tests.shell_helpers import (
     rooms,
     until,
 )
-from wskit_channels import Limits, PublishResult, hub
+from wskit_channels import Limits, PublishResult, hub, relay
 from wskit_channels.protocol.limits import DEFAULTS
 from wskit_channels.publish import apublish, publish
 
@@ -38,8 +38,8 @@ topics = st.text(TOPIC_CHARACTERS, min_size=1, max_size=128)
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "FIRST_RETRY", 1e-6)
-    monkeypatch.setattr(hub, "LAST_RETRY", 1e-5)
+    monkeypatch.setattr(relay, "FIRST_RETRY", 1e-6)
+    monkeypatch.setattr(relay, "LAST_RETRY", 1e-5)
 
 
 @pytest.fixture
@@ -624,6 +624,7 @@ async def test_on_close_sees_the_topics_and_reaches_the_others() -> None:
 # -- group names
 
 
+@example("a:", "a_3a")
 @given(topics, topics)
 def test_topics_have_groups_of_their_own(one: str, other: str) -> None:
     """DESIGN 7: the group name is an injective encoding."""
@@ -632,6 +633,9 @@ def test_topics_have_groups_of_their_own(one: str, other: str) -> None:
     assert hub.group_name("", one) != hub.group_name("", other)
 
 
+@example("a__b", "c", "a", "b__c")
+@example("a", "x" * 128, "b", "x" * 128)
+@example("a", "b", "", "a_b")
 @given(
     st.text(max_size=40) | st.text("a_:", max_size=6),
     topics | st.text("a_:", min_size=1, max_size=6),

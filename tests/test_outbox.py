@@ -194,6 +194,24 @@ async def test_drain_waits_until_everything_is_written(
     assert socket.texts == ["a", "b"]
 
 
+async def test_drain_waits_for_the_frame_that_is_being_written(
+    socket: Socket, make: Callable[[int], Outbox]
+) -> None:
+    """DESIGN 1: until this connection's queue is written, and not only empty."""
+    socket.stall()
+    outbox = make(1000)
+    outbox.put("a")
+    await until(lambda: socket.entered)
+    drained = asyncio.ensure_future(outbox.drain())
+    await asyncio.sleep(0)
+    assert not drained.done()
+
+    socket.reading.set()
+    await drained
+
+    assert socket.texts == ["a"]
+
+
 async def test_drain_of_an_empty_outbox_returns_at_once(make: Callable[[int], Outbox]) -> None:
     """DESIGN 1: there is nothing to wait for."""
     outbox = make(1000)

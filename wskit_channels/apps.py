@@ -13,7 +13,6 @@ from django.core.exceptions import (
     PermissionDenied,
     ValidationError,
 )
-from django.db import transaction
 from django.http import Http404
 
 from wskit_channels.protocol.errors import Refused, WsKitError
@@ -43,8 +42,8 @@ class DjangoShell:
 
         publication = _prepare(router, topic, message, meta)
         result = await publish.adeliver(publication, router.namespace, router.channel_layer)
-        if hooks := router.hooks.on_publish:
-            await observe(hooks, message, _name(publication, topic))
+        if (hooks := router.hooks.on_publish) and not isinstance(publication, PublishResult):
+            await observe(hooks, message, publication[0])
         return result
 
     def publish(
@@ -54,8 +53,8 @@ class DjangoShell:
 
         publication = _prepare(router, topic, message, meta)
         result = publish.deliver(publication, router.namespace, router.channel_layer)
-        if hooks := router.hooks.on_publish:
-            publish.run_anywhere(observe(hooks, message, _name(publication, topic)))
+        if (hooks := router.hooks.on_publish) and not isinstance(publication, PublishResult):
+            publish.run_anywhere(observe(hooks, message, publication[0]))
         return result
 
     def publish_on_commit(
@@ -66,9 +65,9 @@ class DjangoShell:
         meta: Mapping[str, Any] | None,
         using: str | None,
     ) -> None:
-        transaction.on_commit(
-            lambda: self.publish(router, topic, message, meta), using=using, robust=True
-        )
+        from wskit_channels import publish
+
+        publish.on_commit(lambda: self.publish(router, topic, message, meta), using)
 
     def as_error(self, error: Exception) -> WsKitError | None:
         """Django's own exceptions, as Django answers them over HTTP."""
@@ -94,10 +93,6 @@ def _prepare(
         validator=router.validator,
         normalize=router.policy.normalized,
     )
-
-
-def _name(publication: Publication | PublishResult, topic: Any) -> str:
-    return str(topic) if isinstance(publication, PublishResult) else publication[0]
 
 
 def _issues(error: ValidationError) -> list[dict[str, Any]]:

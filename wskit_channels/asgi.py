@@ -13,6 +13,7 @@ from channels.routing import URLRouter
 from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
+from django.urls import re_path
 from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 
@@ -68,7 +69,10 @@ class WebSocketApplication:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._inner is None:
-            routes = URLRouter(list(self.patterns))
+            # What no pattern matches is refused, and not a traceback for whoever asks.
+            denier: Any = WebsocketDenier.as_asgi()
+            patterns: list[Any] = [*self.patterns, re_path(r"", denier)]
+            routes = URLRouter(patterns)
             self._inner = OriginCheck(
                 AuthMiddlewareStack(routes) if self.session else routes,
                 self._allowed_origins,

@@ -13,7 +13,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 
 from wskit_channels.protocol.errors import CloseConnection, WsKitError
-from wskit_channels.routing.functions import is_async, name_of
+from wskit_channels.routing.functions import from_within, is_async, name_of
 from wskit_channels.routing.handshake import Handshake
 from wskit_channels.routing.router import Router
 from wskit_channels.routing.shell import get_shell
@@ -61,7 +61,7 @@ async def admit(router: Router[Any], handshake: Handshake) -> Admission:
 
 async def _run(hook: Callable[..., Any], handshake: Handshake) -> Any:
     if is_async(hook):
-        return await hook(handshake)
+        return await from_within(hook(handshake))
     return await database_sync_to_async(hook)(handshake)
 
 

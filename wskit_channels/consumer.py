@@ -170,6 +170,7 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             client_id=client_id,
             layer=router.channel_layer,
             namespace=router.namespace,
+            hooks=table.hooks,
             buffer_limit=limits.socket_buffer_limit_bytes,
             on_overflow=self._overflowed,
         )

@@ -4,8 +4,8 @@ The hub: who of this process is subscribed to what, and the way to other process
 There is one hub for each event loop, channel layer and namespace. It encodes nothing:
 a publish comes as a frame, which every local outbox is handed as it is. Hubs of one
 process reach each other directly, never through the in-memory layer, whose queues are
-not thread-safe. Other processes are reached through the layer's groups; a hub is in a
-topic's group while it has a subscriber, and owns one channel to receive on.
+not thread-safe. Other processes are reached through the layer's groups, by a ``Relay``: a
+hub is in a topic's group while it has a subscriber, and owns one channel to receive on.
 """
 
 from __future__ import annotations
@@ -13,40 +13,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import random
 import re
 import threading
-import uuid
 import weakref
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
+from wskit_channels import relay
 from wskit_channels.protocol.errors import PubSubError
+from wskit_channels.protocol.limits import LimitExceeded
+from wskit_channels.relay import Relay
+from wskit_channels.routing.functions import observe
 from wskit_channels.routing.results import PublishResult
+from wskit_channels.routing.table import Hooks
 
 __all__ = ["Hub", "Member", "apublish_frame", "hub_for", "publish_frame"]
 
 logger = logging.getLogger("wskit_channels.hub")
 
-MESSAGE_TYPE = "wskit.publish"
 MAX_GROUP_NAME = 99
-FIRST_RETRY, LAST_RETRY = 0.1, 5.0
-"""Seconds between attempts to reach a layer that failed."""
-
-_process = uuid.uuid4().hex
-"""Marks what this process published, whose echo it ignores."""
-
-
-def _new_process() -> None:
-    global _process
-    _process = uuid.uuid4().hex
-
-
-os.register_at_fork(after_in_child=_new_process)  # workers forked after import are not each other
 
 
 class Member(Protocol):
@@ -119,13 +107,13 @@ class Hub:
         self.layer = layer
         self.namespace = namespace
         self._members: dict[str, dict[Member, None]] = {}
-        # Topics whose group this hub may be in: True where it is for certain, False where an
-        # attempt to join failed, was cancelled or is still going on.
-        self._joined: dict[str, bool] = {}
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
-        self._channel: str | None = None
-        self._receiver: asyncio.Task[None] | None = None
+        self._relay = None if is_local(layer) else Relay(loop, layer, self)
+        self._hooks: dict[int, Hooks] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def observed_by(self, hooks: Hooks) -> None:
+        """Have a router's hooks told of what the layer loses, and that it is back."""
+        self._hooks[id(hooks)] = hooks
 
     def count(self, topic: str) -> int:
         return len(self._members.get(topic, ()))
@@ -138,10 +126,10 @@ class Hub:
             PubSubError: ``ADAPTER_ERROR`` if the layer failed; the member is not in then.
         """
         self._members.setdefault(topic, {})[member] = None
-        if is_local(self.layer):
+        if self._relay is None:
             return
         try:
-            await self._settle(topic)
+            await self._settle(self._relay, topic)
         except BaseException as error:
             self.leave(topic, member)
             if isinstance(error, Exception):
@@ -155,85 +143,35 @@ class Hub:
         if members is None or members.pop(member, self) is self or members:
             return
         del self._members[topic]
-        if not is_local(self.layer):
-            task = self.loop.create_task(self._settle_quietly(topic))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._relay is not None:
+            self._in_background(self._settle_quietly(self._relay, topic))
 
-    async def _settle_quietly(self, topic: str) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)  # the loop keeps only a weak reference
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, way: Relay, topic: str) -> None:
+        group = group_name(self.namespace, topic)
+        await way.settle(topic, group, lambda: topic in self._members)
+
+    async def _settle_quietly(self, way: Relay, topic: str) -> None:
         try:
-            await self._settle(topic)
+            await self._settle(way, topic)
         except Exception as error:  # noqa: BLE001 - any layer's; the group expires by itself
             logger.warning("leaving a group failed: %s", type(error).__name__)
 
-    async def _settle(self, topic: str) -> None:
-        """Be in a topic's group if and only if it has members, whatever happened meanwhile."""
-        group = group_name(self.namespace, topic)
-        try:
-            async with self._turn(topic):
-                if topic in self._members:
-                    if not self._joined.get(topic):
-                        channel = await self._listen()
-                        self._joined[topic] = False
-                        await self.layer.group_add(group, channel)
-                        self._joined[topic] = True
-                elif topic in self._joined:
-                    try:
-                        await self.layer.group_discard(group, self._channel)
-                    finally:
-                        del self._joined[topic]
-        finally:
-            if not self._members and not self._joined and self._receiver is not None:
-                self._receiver.cancel()
-                self._receiver = self._channel = None
+    def lost(self, count: int) -> None:
+        """Report messages of another process that did not arrive."""
+        logger.warning("the channel layer lost messages: %s", count)
+        info = LimitExceeded(type="layer_messages", observed=count, limit=0, client_id="")
+        for hooks in self._hooks.values():
+            self._in_background(observe(hooks.on_limit_exceeded, info))
 
-    @asynccontextmanager
-    async def _turn(self, topic: str) -> AsyncIterator[None]:
-        """Join and leave one group in turn."""
-        lock, users = self._locks.setdefault(topic, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                del self._locks[topic]
-
-    async def _listen(self) -> str:
-        if self._channel is None:
-            channel: str = await self.layer.new_channel()
-            if self._channel is None:
-                self._channel = channel
-                self._receiver = self.loop.create_task(self._receive(channel))
-        return self._channel
-
-    async def _receive(self, channel: str) -> None:
-        """Take what other processes published; outlive the layer's failures."""
-        retry = 0.0
-        while True:
-            try:
-                if retry:
-                    await self._rejoin(channel)
-                    logger.info("the channel layer is back")
-                    retry = 0.0
-                while True:
-                    self._take(await self.layer.receive(channel))
-            except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
-                if not retry:
-                    logger.warning("the channel layer failed: %s", type(error).__name__)
-                retry = min(LAST_RETRY, retry * 2 or FIRST_RETRY)
-                await asyncio.sleep(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-
-    async def _rejoin(self, channel: str) -> None:
-        for topic in list(self._joined):
-            async with self._turn(topic):
-                if self._joined.get(topic):
-                    await self.layer.group_add(group_name(self.namespace, topic), channel)
-
-    def _take(self, message: dict[str, Any]) -> None:
-        if message.get("type") == MESSAGE_TYPE and message.get("process") != _process:
-            self.deliver(message["topic"], message["frame"], message.get("exclude"))
+    def recovered(self, downtime: float) -> None:
+        """Report that the layer works again; what was published meanwhile may be lost."""
+        for hooks in self._hooks.values():
+            self._in_background(observe(hooks.on_layer_recovered, downtime))
 
     def deliver(self, topic: str, frame: str, exclude: str | None = None) -> int:
         """Queue a frame for every subscriber here but one; how many that were."""
@@ -271,11 +209,6 @@ def _serve_locally(
     return PublishResult(ok=True, details={"matched_local": matched})
 
 
-def _message(topic: str, frame: str, exclude: str | None) -> dict[str, Any]:
-    message = {"type": MESSAGE_TYPE, "process": _process, "topic": topic, "frame": frame}
-    return message if exclude is None else {**message, "exclude": exclude}
-
-
 async def apublish_frame(
     alias: str, namespace: str, topic: str, frame: str, *, exclude: str | None = None
 ) -> PublishResult:
@@ -298,14 +231,17 @@ def publish_frame(
     result = _serve_locally(layer, namespace, topic, frame, exclude)
     if layer is None or is_local(layer):
         return result, None
-    return result, layer.group_send(group_name(namespace, topic), _message(topic, frame, exclude))
+    if "groups" not in getattr(layer, "extensions", ["groups"]):
+        return PublishResult(ok=False, error="UNSUPPORTED", details=result.details), None
+    return result, relay.send(layer, group_name(namespace, topic), topic, frame, exclude)
 
 
 def layer_failed(error: Exception) -> PublishResult:
+    """The result of a publish that reached this process' subscribers only."""
     logger.warning("publishing through the channel layer failed: %s", type(error).__name__)
     return PublishResult(
         ok=False,
-        error="ADAPTER_ERROR",
+        error="BACKPRESSURE" if isinstance(error, ChannelFull) else "ADAPTER_ERROR",
         retryable=True,
         details={"delivered_locally": True},
         cause=error,

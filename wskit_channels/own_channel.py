@@ -24,6 +24,8 @@ __all__ = ["OwnChannel", "wants_own_channel"]
 logger = logging.getLogger("wskit_channels.consumer")
 
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a handler which is cancelled has to end."""
 
 
 def wants_own_channel(consumer: WsKitConsumer, base: type[WsKitConsumer]) -> bool:
@@ -55,6 +57,7 @@ class OwnChannel:
         self._task: asyncio.Task[None] | None = None
         self._joined = False
         self.name: str | None = None
+        self._closing = False
 
     async def open(self) -> None:
         """Take a channel, so that ``connect`` can use its name, and start receiving."""
@@ -80,7 +83,7 @@ class OwnChannel:
 
     async def _receive(self, layer: BaseChannelLayer) -> None:
         retry = 0.0
-        while True:
+        while not self._closing:
             try:
                 message = await layer.receive(await self._join(layer))
                 retry = 0.0
@@ -105,8 +108,9 @@ class OwnChannel:
 
     async def close(self) -> None:
         if self._task is not None:
+            self._closing = True  # a handler may swallow the cancellation
             self._task.cancel()
-            await asyncio.wait({self._task})
+            await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT)
         if self._layer is not None and self.name is not None:
             for group in self._consumer.groups or ():
                 try:

@@ -10,11 +10,13 @@ the routers to reach; ``meta`` holds extended meta keys.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import logging
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, overload
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from typing_extensions import TypeVar
 
@@ -29,6 +31,8 @@ __all__ = ["apublish", "publish", "publish_on_commit"]
 
 MsgT = TypeVar("MsgT")
 Meta = Mapping[str, Any] | None
+
+logger = logging.getLogger("wskit_channels.publish")
 
 _background: set[asyncio.Task[None]] = set()
 
@@ -142,10 +146,22 @@ def publish_on_commit(
     At once outside a transaction; never if it, or the savepoint around the call, is
     rolled back. A failure is logged.
     """
-    later = partial(publish, topic, message, meta=meta)
-    transaction.on_commit(
-        partial(later, namespace=namespace, channel_layer=channel_layer), using=using, robust=True
-    )
+    options: Any = {"namespace": namespace, "channel_layer": channel_layer, "meta": meta}
+    on_commit(partial(publish, topic, message, **options), using)
+
+
+def on_commit(publishing: Callable[[], PublishResult], using: str | None) -> None:
+    """Have a publish done on commit, and its failure logged: nobody sees the result."""
+
+    def publish_now() -> None:
+        result = publishing()
+        if not result.ok:
+            logger.warning("a publish on commit failed: %s", result.error)
+
+    try:
+        transaction.on_commit(publish_now, using=using, robust=True)
+    except SynchronousOnlyOperation:  # in async code, where Django has no transactions
+        publish_now()
 
 
 def _prepare(topic: str | Topic[Any], message: Any, meta: Meta) -> Publication | PublishResult:

@@ -18,6 +18,7 @@ from typing_extensions import ParamSpec, TypeVar
 from wskit_channels import hub
 from wskit_channels.outbox import Outbox
 from wskit_channels.routing.results import PublishResult
+from wskit_channels.routing.table import Hooks
 from wskit_channels.servers import daphne
 from wskit_channels.threads import ConnectionWork
 
@@ -51,6 +52,7 @@ class ConsumerTransport:
         client_id: str,
         layer: str,
         namespace: str,
+        hooks: Hooks,
         buffer_limit: int,
         on_overflow: Callable[[int], None],
     ) -> None:
@@ -60,6 +62,7 @@ class ConsumerTransport:
         self._send = send
         self._layer = layer
         self._namespace = namespace
+        self._hooks = hooks
         self._hub: hub.Hub | None = None
         self._topics: set[str] = set()
         self._outbox = Outbox(send, buffer_limit, on_overflow)
@@ -139,6 +142,7 @@ class ConsumerTransport:
     async def subscribe(self, topic: str) -> None:
         if self._hub is None:
             self._hub = hub.hub_for(get_channel_layer(self._layer), self._namespace)
+            self._hub.observed_by(self._hooks)
         self._topics.add(topic)
         try:
             await self._hub.join(topic, self)

@@ -23,11 +23,17 @@ from wskit_channels import (
     Router,
     Rpc,
     RpcContext,
+    Topic,
+    Topics,
+    TopicsChange,
     WsKitError,
     message,
     response_of,
     rpc,
+    throttled,
 )
+from wskit_channels.publish import apublish, publish, publish_on_commit
+from wskit_channels.routing.policy import TopicAction
 
 
 @dataclass
@@ -85,6 +91,14 @@ class Whisper(Message, type="WHISPER"):
 
 class RoomFull(WsKitError, code="ROOM_FULL", retryable=True):
     pass
+
+
+class RoomTopic(Topic[Join | Joined], pattern="room:{room_id}"):
+    room_id: str
+
+
+class UserTopic(Topic[Joined], pattern="user:{user_id}"):
+    user_id: int
 
 
 class Clock:
@@ -294,3 +308,92 @@ async def find(ctx: RpcContext[Any]) -> Any:
 async def from_outside() -> None:
     assert_type(await router.apublish("x", Joined(user_id="1")), PublishResult)
     assert_type(router.publish("x", Joined(user_id="1")), PublishResult)
+
+
+@router.normalize_topic
+def lower(topic: str) -> str:
+    return topic.lower()
+
+
+@router.normalize_topic(RoomTopic)
+def one_room(topic: RoomTopic) -> RoomTopic:
+    return RoomTopic(room_id=topic.room_id.lower())
+
+
+@router.authorize_topic
+async def may(action: TopicAction, topic: str, ctx: ConnectionContext[ChatData]) -> bool:
+    return action != "publish" or ctx.data.room_id is not None
+
+
+@router.authorize_topic
+def may_by_str(action: str, topic: str, ctx: ConnectionContext[BaseData]) -> bool:
+    return topic != "secret"
+
+
+@router.authorize_topic(RoomTopic)
+async def may_join(
+    action: TopicAction, topic: RoomTopic, ctx: ConnectionContext[ChatData]
+) -> bool:
+    assert_type(topic.room_id, str)
+    return topic.room_id == ctx.data.room_id
+
+
+@router.authorize_topic(UserTopic)
+def may_join_plain(action: TopicAction, topic: UserTopic, ctx: ConnectionContext[Any]) -> bool:
+    return topic.user_id > 0
+
+
+@router.on_subscribe
+async def subscribed(topic: str, ctx: ConnectionContext[ChatData]) -> None:
+    await ctx.publish(topic, Joined(user_id=ctx.data.user_id))
+
+
+@router.on_subscribe(RoomTopic)
+async def room_joined(topic: RoomTopic, ctx: ConnectionContext[ChatData]) -> None:
+    await ctx.publish(topic, Joined(user_id=ctx.data.user_id))
+
+
+@router.on_unsubscribe(UserTopic)
+def left(topic: UserTopic, ctx: ConnectionContext[ChatData]) -> None:
+    assert_type(topic.user_id, int)
+
+
+@router.on_publish
+async def published(message: Any, topic: str) -> None: ...
+
+
+@router.on(Join)
+async def topics(ctx: Context[Join, ChatData]) -> None:
+    room = RoomTopic(room_id=ctx.payload.room_id)
+    assert_type(ctx.topics, Topics)
+    await ctx.topics.subscribe(room)
+    assert_type(await ctx.topics.subscribe_many([room, "x", UserTopic(user_id=1)]), TopicsChange)
+    assert_type(await ctx.topics.set([room]), TopicsChange)
+    await ctx.topics.update(lambda draft: draft.add("x"))
+    await ctx.topics.settle()
+    await ctx.topics.settle(room)
+    if ctx.topics.status(room) == "subscribed" and str(room) in ctx.topics:
+        assert_type(list(ctx.topics), list[str])
+    assert_type((await ctx.topics.clear()).removed, tuple[str, ...])
+    assert_type(await ctx.publish(room, Joined(user_id="1")), PublishResult)
+    assert_type(await ctx.publish(room, ctx.payload, exclude_self=True), PublishResult)
+    assert_type(RoomTopic.parse("room:1"), RoomTopic)
+    assert_type(RoomTopic.match("room:1"), RoomTopic | None)
+
+
+@router.on(Join)
+def topics_sync(ctx: Context[Join, ChatData]) -> None:
+    room = RoomTopic(room_id=ctx.payload.room_id)
+    ctx.sync.subscribe(room)
+    ctx.sync.publish(room, ctx.payload)
+
+
+async def typed_from_outside() -> None:
+    room = RoomTopic(room_id="1")
+    assert_type(await router.apublish(room, Joined(user_id="1")), PublishResult)
+    assert_type(router.publish(room, Joined(user_id="1"), meta={"trace": 1}), PublishResult)
+    router.publish_on_commit(room, Joined(user_id="1"), using="default")
+    assert_type(await apublish(room, Joined(user_id="1"), namespace="chat"), PublishResult)
+    assert_type(publish("room:1", Leave(why=""), channel_layer="other"), PublishResult)
+    publish_on_commit(room, Joined(user_id="1"), using="default")
+    throttled(router, window=0.1).publish(room, Joined(user_id="1"))

@@ -6,6 +6,8 @@ Marked "plugin" are those that mypy finds with pydantic's plugin alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.typing.right import (
     BaseData,
     ChatData,
@@ -16,9 +18,11 @@ from tests.typing.right import (
     Leave,
     Ping,
     RoomFull,
+    RoomTopic,
     Stage,
     TraceMeta,
     UserResponse,
+    UserTopic,
     base_guard,
     guard,
     router,
@@ -37,6 +41,8 @@ from wskit_channels import (
     WsKitError,
     response_of,
 )
+from wskit_channels.publish import apublish, publish, publish_on_commit
+from wskit_channels.routing.policy import TopicAction
 
 
 @router.on(Join)  # E wrong message
@@ -272,3 +278,91 @@ Router(data=BaseData).mount("chat:", router)  # E
 
 @router.on(Ping)
 async def w31(ctx: Context[Ping, ChatData]) -> None: ...  # E a variable is not a type
+
+
+@router.on(Join)
+async def w32(ctx: Context[Join, ChatData]) -> None:
+    room = RoomTopic(room_id="1")
+    await ctx.publish(room, Leave(why=""))  # E another topic's message
+    await ctx.publish(UserTopic(user_id=1), ctx.payload)  # E
+    ctx.sync.publish(room, Leave(why=""))  # E
+    RoomTopic(rom="1")  # E misspelt
+    RoomTopic(room_id=1)  # E
+    room.rom  # E
+    await ctx.topics.subscribe(RoomTopic)  # E a class and no topic
+    await ctx.topics.subscribe_many(room)  # E one topic and not several
+    await ctx.topics.subscribe_many([1])  # E
+    ctx.topics.status("x") == "subscibed"  # E
+    ctx.topics.set(["x"])  # E not awaited
+    RoomTopic.match("x").room_id  # E may be another kind
+
+
+async def w33() -> None:
+    room = RoomTopic(room_id="1")
+    await router.apublish(room, Leave(why=""))  # E
+    router.publish(room, Leave(why=""))  # E
+    router.publish_on_commit(room, Leave(why=""))  # E
+    await apublish(room, Leave(why=""))  # E
+    publish(room, Leave(why=""))  # E
+    publish_on_commit(room, Leave(why=""))  # E
+    publish(room, Joined(user_id=1))  # E
+    publish("room:1", {"a": 1})  # E no message
+    publish(room, Joined(user_id="1"), using="default")  # E waits for no commit
+    apublish(room, Joined(user_id="1"))  # E not awaited
+
+
+@router.authorize_topic(RoomTopic)  # E given the typed topic
+async def w34(action: TopicAction, topic: str, ctx: ConnectionContext[ChatData]) -> bool:
+    return True
+
+
+@router.authorize_topic(RoomTopic)  # E another topic
+async def w35(action: TopicAction, topic: UserTopic, ctx: ConnectionContext[Any]) -> bool:
+    return True
+
+
+@router.authorize_topic  # E given the name
+async def w36(action: TopicAction, topic: RoomTopic, ctx: ConnectionContext[Any]) -> bool:
+    return True
+
+
+@router.authorize_topic  # E may forget to answer
+async def w37(action: TopicAction, topic: str, ctx: ConnectionContext[ChatData]) -> None: ...
+
+
+@router.authorize_topic  # E no action
+async def w38(topic: str, ctx: ConnectionContext[ChatData]) -> bool:
+    return True
+
+
+@router.authorize_topic(RoomTopic)  # E wrong data
+async def w39(action: TopicAction, topic: RoomTopic, ctx: ConnectionContext[int]) -> bool:
+    return True
+
+
+@router.authorize_topic(Join)  # E no topic
+async def w40(action: TopicAction, topic: Join, ctx: ConnectionContext[ChatData]) -> bool:
+    return True
+
+
+@router.authorize_topic
+async def w41(action: TopicAction, topic: str, ctx: ConnectionContext[ChatData]) -> bool:
+    return action == "join"  # E no action
+
+
+@router.on_subscribe(RoomTopic)  # E given the typed topic
+async def w42(topic: str, ctx: ConnectionContext[ChatData]) -> None: ...
+
+
+@router.on_unsubscribe  # E no context
+async def w43(topic: str) -> None: ...
+
+
+@router.normalize_topic  # E runs in the loop
+async def w44(topic: str) -> str:
+    return topic
+
+
+@router.normalize_topic(RoomTopic)  # E given the typed topic
+def w45(topic: str) -> str:
+    return topic

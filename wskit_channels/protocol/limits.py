@@ -21,6 +21,7 @@ LimitType = Literal[
     "pending_bytes",
     "topics",
     "socket_buffer_bytes",
+    "layer_messages",
 ]
 
 # Typed as what a field is once resolved, which is all that serving code ever sees.
@@ -122,5 +123,8 @@ class LimitExceeded:
 
     limit: int
     client_id: str
+    """The connection; empty for ``layer_messages``, which other processes published and the
+    channel layer lost: ``observed`` says how many."""
+
     retry_after: float | None = None
     """Seconds that the client was told to wait; None where waiting does not help."""

@@ -75,7 +75,8 @@ class Topic(BaseModel, Generic[MsgT]):
         arguments = cls.__pydantic_generic_metadata__
         if arguments["origin"] is Topic and not isinstance(arguments["args"][0], TypeVar):
             union = arguments["args"][0]
-            cls.__wskit_messages__ = get_args(union) or (union,)
+            messages = get_args(union) or (union,)
+            cls.__wskit_messages__ = tuple(object if one is Any else one for one in messages)
         if pattern:
             if not cls.__wskit_messages__:
                 raise TypeError(f"{cls.__name__}: write Topic[SomeMessage | Another].")
@@ -91,9 +92,7 @@ class Topic(BaseModel, Generic[MsgT]):
         """
         values = {name: _text(value) for name, value in self.model_dump(mode="json").items()}
         name = self.__wskit_pattern__.format(**values)
-        regex = type(self).__wskit_regex__
-        found = regex.fullmatch(name) if regex is not None else None
-        if found is None or found.groupdict() != values:
+        if self.match(name) != self:
             raise ValueError(f"{self!r} has no name of its own by {self.__wskit_pattern__!r}.")
         return name
 

@@ -48,7 +48,7 @@ RECOVERY_CHARS: Final = 4096
 
 _TYPE_FIRST = re.compile(r'\s*\{\s*"type"\s*:\s*"([^"\\]+)"')
 # A number in one of these shapes may overflow to infinity; anything shorter cannot.
-_HUGE = re.compile(r"[0-9.][eE]\+?[0-9]{2}|[0-9]{200}")
+_HUGE = re.compile(r"[0-9.][eE]\+?[0-9]{2}|(?<![0-9])[0-9]{200}")
 _MAX_MS: Final = 10**12
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wskit_channels.calls")
 
-OnCancel = Callable[[], Awaitable[None] | None]
+OnCancel = Callable[[], object]
 
 
 class RunningCall:
@@ -143,7 +143,7 @@ class RunningCall:
         except Exception:
             logger.exception("cancel callback failed: callback=%s", name_of(callback))
         else:
-            if found is not None:
+            if isinstance(found, Awaitable):  # Task.cancel, say, returns a bool
                 self._peer.finish(found)
 
     @property

@@ -21,7 +21,13 @@ from wskit_channels.protocol.connection import BUSY_RETRY_AFTER, Abort, Answer, 
 from wskit_channels.protocol.errors import CloseConnection, Refused, WsKitError
 from wskit_channels.routing.calls import RunningCall
 from wskit_channels.routing.context import CloseContext, ConnectionContext, Context, RpcContext
-from wskit_channels.routing.functions import is_async, name_of
+from wskit_channels.routing.functions import (
+    from_within,
+    is_async,
+    name_of,
+    same_context,
+    uncancel,
+)
 from wskit_channels.routing.peer import Peer
 from wskit_channels.routing.shell import get_shell
 
@@ -73,7 +79,7 @@ class Dispatcher:
         except asyncio.CancelledError:
             if self._closing:
                 raise
-            _uncancel()
+            uncancel()
             logger.exception("on_open was cancelled from within")
             self._give_up(1011, "ON_OPEN_FAILED")
         except Exception:
@@ -88,7 +94,7 @@ class Dispatcher:
 
     async def _run_hook(self, hook: Any, *args: Any) -> None:
         if is_async(hook):
-            await hook(*args)
+            await from_within(hook(*args))
         else:
             await self._peer.transport.run_sync(hook, *args)
 
@@ -185,7 +191,7 @@ class Dispatcher:
                 self._line
                 and not self._closing
                 and self._opened.is_set()
-                and contextvars.copy_context() == fresh
+                and same_context(contextvars.copy_context(), fresh)
             ):
                 decoded = self._line.popleft()
                 self._line_bytes -= decoded.size
@@ -206,10 +212,14 @@ class Dispatcher:
         except asyncio.CancelledError as error:
             if self._closing or self._peer.closed:
                 raise
-            _uncancel()
+            uncancel()
             await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
         except Exception as error:  # noqa: BLE001 - every exception is answered
             await self._fail(ctx, error)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a Rust panic, say
+            await self._fail(ctx, RuntimeError("the handler was torn down"), error)
 
     def _start_aside(self, decoded: Decoded) -> None:
         """Run an event out of line, within the bound of those that wait."""
@@ -252,8 +262,12 @@ class Dispatcher:
             self._run_call(running, decoded), context=work.context
         )
 
-        def ended(_: asyncio.Task[None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
             timer.cancel()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("a call failed: type=%s", decoded.route.type, exc_info=error)
+            if not call.ended:  # whatever ended the task, the client is answered
+                running.fail(WsKitError("INTERNAL"))
             work.release(lambda: self._slot_free(running))
 
         running.task.add_done_callback(ended)
@@ -270,7 +284,7 @@ class Dispatcher:
             await decoded.route.run(ctx)
         except asyncio.CancelledError as error:
             if not running.call.ended:
-                _uncancel()
+                uncancel()
                 await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
         except Exception as error:
             if running.call.ended:
@@ -324,7 +338,7 @@ class Dispatcher:
             try:
                 found = hook(error, ctx)
                 if isinstance(found, Awaitable):
-                    found = await found
+                    found = await from_within(found)
             except Exception:
                 logger.exception("hook failed: hook=%s", name_of(hook))
             else:
@@ -384,9 +398,3 @@ class Dispatcher:
                 logger.exception("on_close failed: hook=%s", name_of(hook))
         if self._peer.finishing:
             await self._wait_for(set(self._peer.finishing))
-
-
-def _uncancel() -> None:
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()

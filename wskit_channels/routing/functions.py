@@ -1,14 +1,19 @@
 """
-User functions: telling ``async def`` from plain, and where they were written.
+User functions: telling ``async def`` from plain, where they were written, and what they do
+to the task that runs them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 logger = logging.getLogger("wskit_channels.hooks")
 
@@ -43,12 +48,43 @@ def line_of(function: Callable[..., Any]) -> int | None:
     return None if code is None else int(code.co_firstlineno)
 
 
+async def from_within(work: Awaitable[T]) -> T:
+    """
+    Await what an application wrote; its own cancellations are errors like others.
+
+    Raises:
+        RuntimeError: If it raises ``CancelledError`` although nobody cancelled this task.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("it was cancelled from within") from None
+
+
 async def observe(hooks: list[Callable[..., Any]], *args: Any) -> None:
     """Run hooks that only look on: one that raises is logged, and the next one runs."""
     for hook in hooks:
         try:
             found = hook(*args)
             if isinstance(found, Awaitable):
-                await found
+                await from_within(found)
         except Exception:
             logger.exception("hook failed: hook=%s", name_of(hook))
+
+
+def same_context(one: contextvars.Context, other: contextvars.Context) -> bool:
+    """Whether no variable was set in between; a value that cannot be compared says no."""
+    try:
+        return one == other
+    except Exception:  # noqa: BLE001 - whatever a value's own comparison raises
+        return False
+
+
+def uncancel() -> None:
+    """Take back cancellations of the present task, which were of its own making."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

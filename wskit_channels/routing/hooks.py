@@ -138,6 +138,15 @@ class HookRegistry(Generic[D_in]):
         """Register a hook for limits that are crossed."""
         return self._hook("on_limit_exceeded", hook)
 
+    def on_layer_recovered(self, hook: Callable[[float], Async[None] | None], /) -> Any:
+        """
+        Register a hook for a channel layer that works again, given the seconds it did not.
+
+        Sockets stayed open; what other processes published meanwhile may be lost, so that
+        this is the place to have clients load anew.
+        """
+        return self._hook("on_layer_recovered", hook)
+
     def _hook(self, name: str, hook: F) -> F:
         self._require_open(name_of(hook))
         getattr(self._hooks, name).append(hook)

@@ -129,9 +129,13 @@ class Peer:
         call: Call | None = None,
     ) -> None:
         """Queue an error's frame; in the loop's thread only."""
-        frame, dropped = self.connection.error_frame(
-            error, now=time.time(), rpc=rpc, correlation_id=correlation_id, call=call
-        )
+        options: Any = {"rpc": rpc, "correlation_id": correlation_id, "call": call}
+        try:
+            frame, dropped = self.connection.error_frame(error, now=time.time(), **options)
+        except Exception:
+            self.log.exception("an error cannot be sent as it is: code=%s", error.code)
+            bug = WsKitError("INTERNAL")
+            frame, dropped = self.connection.error_frame(bug, now=time.time(), **options)
         for what in dropped:
             self.log.warning("left out of a %s error: %s", error.code, what)
         self.write(frame)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from wskit_channels.protocol.topics import Topic
-from wskit_channels.routing.functions import is_async, name_of
+from wskit_channels.routing.functions import from_within, is_async, name_of
 
 if TYPE_CHECKING:
     from wskit_channels.routing.peer import Peer
@@ -95,5 +95,5 @@ class Policy:
 
 async def _ask(peer: Peer, hook: Bound, *args: Any) -> Any:
     if is_async(hook.function):
-        return await hook.function(*args)
+        return await from_within(hook.function(*args))
     return await peer.transport.run_sync(hook.function, *args)

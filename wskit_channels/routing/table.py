@@ -41,6 +41,7 @@ class Hooks:
     on_error: list[Function] = field(default_factory=list)
     on_publish: list[Function] = field(default_factory=list)
     on_limit_exceeded: list[Function] = field(default_factory=list)
+    on_layer_recovered: list[Function] = field(default_factory=list)
 
     def extended(self, other: Hooks) -> Hooks:
         """These and another router's, which come after; ``authenticate`` is the host's."""

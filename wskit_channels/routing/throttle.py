@@ -16,6 +16,9 @@ __all__ = ["Throttled", "throttled"]
 
 logger = logging.getLogger("wskit_channels.publish")
 
+_Publish = tuple[Any, Any, Mapping[str, Any] | None]
+"""Topic, message and meta."""
+
 
 def throttled(router: Router[Any], *, window: float = 0.05) -> Throttled:
     """
@@ -38,7 +41,7 @@ class Throttled:
             raise ValueError(f"window is a number of seconds above 0, not {window}.")
         self._router = router
         self._window = window
-        self._latest: dict[tuple[int, str, type[Any]], tuple[Any, Mapping[str, Any] | None]] = {}
+        self._latest: dict[tuple[int, str, type[Any]], _Publish] = {}
         self._tasks: dict[tuple[int, str, type[Any]], asyncio.Task[None]] = {}
 
     def publish(
@@ -54,7 +57,7 @@ class Throttled:
         """
         loop = asyncio.get_running_loop()
         key = (id(loop), topic_name(topic), type(message))
-        self._latest[key] = (message, meta)
+        self._latest[key] = (topic, message, meta)
         if key not in self._tasks:
             self._tasks[key] = loop.create_task(self._publish(key))
 
@@ -67,8 +70,8 @@ class Throttled:
     async def _publish(self, key: tuple[int, str, type[Any]]) -> None:
         try:
             while key in self._latest:
-                message, meta = self._latest.pop(key)
-                result = await self._router.apublish(key[1], message, meta=meta)
+                topic, message, meta = self._latest.pop(key)
+                result = await self._router.apublish(topic, message, meta=meta)
                 if not result.ok:
                     logger.warning("a throttled publish failed: %s", result.error)
                 await asyncio.sleep(self._window)

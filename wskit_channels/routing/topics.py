@@ -91,25 +91,25 @@ class Topics(Set[str]):
 
     async def subscribe(self, topic: str | Topic[Any]) -> None:
         """Have what is published to a topic sent to this connection."""
-        await self._change(add=[topic])
+        await self._change(self._normalized([topic]), [])
 
     async def unsubscribe(self, topic: str | Topic[Any]) -> None:
         """Leave a topic; nothing happens where it is not subscribed."""
-        await self._change(remove=[topic])
+        await self._change([], self._normalized([topic]))
 
     async def subscribe_many(self, topics: Iterable[str | Topic[Any]]) -> TopicsChange:
         """Subscribe to several topics, all or none."""
-        return await self._change(add=topics)
+        return await self._change(self._normalized(topics), [])
 
     async def unsubscribe_many(self, topics: Iterable[str | Topic[Any]]) -> TopicsChange:
         """Leave several topics, all or none."""
-        return await self._change(remove=topics)
+        return await self._change([], self._normalized(topics))
 
     async def set(self, topics: Iterable[str | Topic[Any]]) -> TopicsChange:
         """Be subscribed to exactly these: leave the others, then subscribe to what is missing."""
         wanted = self._normalized(topics)
         there = dict.fromkeys([*self, *self._turns])  # what is being subscribed to included
-        return await self._change(add=wanted, remove=[name for name in there if name not in wanted])
+        return await self._change(wanted, [name for name in there if name not in wanted])
 
     async def update(self, change: Callable[[MutableSet[str]], object]) -> TopicsChange:
         """
@@ -117,12 +117,11 @@ class Topics(Set[str]):
 
         What others subscribe to meanwhile is left alone.
         """
-        before = set(self._names)
+        before = dict.fromkeys(self)
         draft = set(before)
         change(draft)
-        return await self._change(
-            add=sorted(draft - before), remove=[name for name in self if name not in draft]
-        )
+        adding = self._normalized(sorted(draft - before.keys()))
+        return await self._change(adding, [name for name in before if name not in draft])
 
     async def clear(self) -> TopicsChange:
         """Leave all topics."""
@@ -130,13 +129,8 @@ class Topics(Set[str]):
 
     # -- the way of every operation
 
-    async def _change(
-        self,
-        *,
-        add: Iterable[str | Topic[Any]] = (),
-        remove: Iterable[str | Topic[Any]] = (),
-    ) -> TopicsChange:
-        adding, removing = self._normalized(add), self._normalized(remove)
+    async def _change(self, adding: list[str], removing: list[str]) -> TopicsChange:
+        """Add and remove these names, which are normalised already: twice could be others."""
         async with self._turns_of([*adding, *removing]):
             added = [name for name in adding if name not in self._names]
             removed = [name for name in removing if name in self._names]
@@ -151,6 +145,8 @@ class Topics(Set[str]):
 
     def _normalized(self, topics: Iterable[str | Topic[Any]]) -> list[str]:
         """Names after the normalise hooks, each once."""
+        if isinstance(topics, str | Topic):
+            raise TypeError(f"This takes several topics, not one: [{topics!r}]")
         policy = self._peer.table.policy
         return list(dict.fromkeys(policy.normalized(topic_name(topic)) for topic in topics))
 
@@ -204,6 +200,8 @@ class Topics(Set[str]):
             del self._names[name]
         for name in added:
             self._names[name] = None
+        for name in (*added, *removed):
+            self._turns[name].doing = None  # hooks find it done
 
     async def _roll_back(self, undo: list[tuple[Callable[[str], Any], str]]) -> list[str]:
         failed: list[str] = []

@@ -1,0 +1,261 @@
+"""What crosses processes: numbering, gaps, probes and recovery (DESIGN 7)."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from channels.exceptions import ChannelFull
+
+from tests.shell_helpers import (
+    Client,
+    Join,
+    Number,
+    RemoteLayer,
+    connect,
+    layer_in_use,
+    numbers,
+    until,
+)
+from wskit_channels import Context, LimitExceeded, Router, hub, relay
+from wskit_channels.hub import group_name
+from wskit_channels.publish import apublish
+
+GROUP = group_name("", "room:1")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries and probes as often as the loop turns; every test starts its own streams."""
+    monkeypatch.setattr(relay, "FIRST_RETRY", 1e-6)
+    monkeypatch.setattr(relay, "LAST_RETRY", 1e-5)
+    monkeypatch.setattr(relay, "PROBE_INTERVAL", 0.05)
+    relay._publishers.__dict__.clear()
+
+
+@pytest.fixture
+def layer() -> Iterator[RemoteLayer]:
+    with layer_in_use(RemoteLayer()) as found:
+        assert isinstance(found, RemoteLayer)
+        yield found
+
+
+class Watched:
+    """A router of rooms that notes what the layer loses, and when it is back."""
+
+    def __init__(self) -> None:
+        self.router: Router[Any] = Router()
+        self.lost: list[LimitExceeded] = []
+        self.downtimes: list[float] = []
+
+        @self.router.on(Join)
+        async def join(ctx: Context[Join]) -> None:
+            await ctx.topics.subscribe(ctx.payload.topic)
+            ctx.send(Number(value=-1))
+
+        self.router.on_limit_exceeded(self.lost.append)
+        self.router.on_layer_recovered(self.downtimes.append)
+
+    async def client(self, *topics: str) -> Client:
+        client = await connect(self.router.as_asgi())
+        for topic in topics:
+            client.write("JOIN", {"topic": topic})
+            assert await numbers(client, 1) == [-1]
+        return client
+
+
+def crossing(number: int, stream: str = "s", **more: Any) -> dict[str, Any]:
+    """A message of another process."""
+    frame = f'{{"type":"NUMBER","payload":{{"value":{number}}}}}'
+    message = {"type": relay.MESSAGE_TYPE, "process": "another", "topic": "room:1", "frame": frame}
+    return {**message, "stream": stream, "number": number, **more}
+
+
+async def test_messages_are_numbered_for_each_group(layer: RemoteLayer) -> None:
+    """(publisher, group, sequence) on what crosses processes."""
+    seen: list[tuple[str, int]] = []
+    send = layer.group_send
+
+    async def note(group: str, message: Any) -> None:
+        seen.append((message["topic"], message["number"]))
+        await send(group, message)
+
+    layer.group_send = note  # type: ignore[method-assign]  # a spy on a real layer
+    for topic in ("a", "b", "a"):
+        assert await apublish(topic, Number(value=1))
+
+    assert seen == [("a", 1), ("b", 1), ("a", 2)]
+
+
+async def test_a_gap_is_reported_with_its_size(layer: RemoteLayer) -> None:
+    """A receiving hub that finds a gap reports it with the count."""
+    watched = Watched()
+    client = await watched.client("room:1")
+
+    for number in (4, 5, 8):
+        await layer.group_send(GROUP, crossing(number))
+
+    assert await numbers(client, 3) == [4, 5, 8]
+    await until(lambda: watched.lost)
+    await client.disconnect()
+    assert [(info.type, info.observed) for info in watched.lost] == [("layer_messages", 2)]
+
+
+async def test_what_comes_twice_is_delivered_once(layer: RemoteLayer) -> None:
+    """A publisher tries twice; the first may have arrived."""
+    watched = Watched()
+    client = await watched.client("room:1")
+
+    for number in (1, 1, 2):
+        await layer.group_send(GROUP, crossing(number))
+
+    assert await numbers(client, 2) == [1, 2]
+    await client.disconnect()
+    assert watched.lost == []
+
+
+async def test_a_failed_publish_leaves_no_gap_but_what_was_lost_before_it_does(
+    layer: RemoteLayer,
+) -> None:
+    """A publisher's errors and the reported gaps account for every loss, each once."""
+    watched = Watched()
+    client = await watched.client("room:1")
+
+    await layer.group_send(GROUP, crossing(1, "old"))
+    # 2 was sent and lost, 3 failed: the next stream says that 2 was the last that was sent.
+    await layer.group_send(GROUP, crossing(1, "new", previous=["old", 2]))
+
+    assert await numbers(client, 2) == [1, 1]
+    await until(lambda: watched.lost)
+    await client.disconnect()
+    assert [info.observed for info in watched.lost] == [1]
+
+
+async def test_a_publisher_begins_anew_after_a_failure(layer: RemoteLayer) -> None:
+    """What failed may still arrive, so that its number is not used again."""
+    layer.failing.add("group_send")
+    failed = await apublish("room:1", Number(value=1))
+    layer.failing.clear()
+    sent: list[dict[str, Any]] = []
+
+    async def note(group: str, message: Any) -> None:
+        sent.append(message)
+
+    layer.group_send = note  # type: ignore[method-assign]  # a spy on a real layer
+    await apublish("room:1", Number(value=2))
+
+    assert (failed.ok, failed.error, failed.retryable) == (False, "ADAPTER_ERROR", True)
+    assert failed.details == {"delivered_locally": True}
+    assert (sent[0]["number"], sent[0]["previous"][1]) == (1, 0)
+    assert sent[0]["previous"][0] != sent[0]["stream"]
+
+
+async def test_a_connection_that_broke_while_idle_costs_no_publish(layer: RemoteLayer) -> None:
+    """The first failure after a restart is a stale connection's; the second try gets through."""
+    send, attempts = layer.group_send, []
+
+    async def stale_once(group: str, message: Any) -> None:
+        attempts.append(group)
+        if len(attempts) == 1:
+            raise ConnectionError
+        await send(group, message)
+
+    layer.group_send = stale_once  # type: ignore[method-assign]  # fails once, then works
+
+    assert (await apublish("room:1", Number(value=1))).ok
+    assert len(attempts) == 2
+
+
+async def test_a_full_layer_is_backpressure(layer: RemoteLayer) -> None:
+    """``BACKPRESSURE``: the same publish may succeed later."""
+
+    async def full(group: str, message: Any) -> None:
+        raise ChannelFull
+
+    layer.group_send = full  # type: ignore[method-assign]  # a layer that refuses
+
+    result = await apublish("room:1", Number(value=1))
+
+    assert (result.ok, result.error, result.retryable) == (False, "BACKPRESSURE", True)
+
+
+async def test_a_layer_without_groups_is_unsupported(layer: RemoteLayer) -> None:
+    """``UNSUPPORTED``: no retry will help."""
+    layer.extensions = ()  # type: ignore[assignment]  # what such a layer says of itself
+
+    result = await apublish("room:1", Number(value=1))
+
+    assert (result.ok, result.error, result.retryable) == (False, "UNSUPPORTED", False)
+
+
+async def test_a_layer_that_forgets_its_groups_is_joined_again(layer: RemoteLayer) -> None:
+    """A restart without persistence: ``group_send`` succeeds to nobody, and nothing raises."""
+    watched = Watched()
+    client = await watched.client("room:1")
+    await until(lambda: any(name.startswith("wskit.probe.") for name in layer.groups))
+
+    layer.groups.clear()
+    await until(lambda: layer.members().get(GROUP))
+    await until(lambda: watched.downtimes)
+    await layer.group_send(GROUP, crossing(1))
+
+    assert await numbers(client, 1) == [1]
+    await client.disconnect()
+    assert all(downtime >= 0 for downtime in watched.downtimes)
+
+
+async def test_groups_are_joined_again_before_they_expire(layer: RemoteLayer) -> None:
+    """Channels forgets members after ``group_expiry``, silently."""
+    layer.group_expiry = 0.3  # type: ignore[attr-defined]  # as layers that expire have
+    client = await Watched().client("room:1")
+
+    def joins() -> int:
+        return [call[:2] for call in layer.calls].count(("group_add", GROUP))
+
+    await until(lambda: joins() >= 3)
+    await client.disconnect()
+    assert joins() >= 3
+
+
+async def test_a_layer_that_fails_and_works_again_is_told_once(layer: RemoteLayer) -> None:
+    """Sockets stay open; ``on_layer_recovered`` lets an application resync."""
+    watched = Watched()
+    client = await watched.client("room:1")
+
+    layer.break_down("receive", "group_add", "group_send")
+    await until(lambda: layer.failures["receive"] and layer.failures["group_send"])
+    layer.failing.clear()
+    await until(lambda: watched.downtimes)
+    await layer.group_send(GROUP, crossing(1))
+
+    assert await numbers(client, 1) == [1]
+    await client.disconnect()
+    assert len(watched.downtimes) == 1
+
+
+async def test_a_message_that_nobody_numbered_is_delivered(layer: RemoteLayer) -> None:
+    """Another version of this library may run beside this one for a while."""
+    client = await Watched().client("room:1")
+    message = crossing(1)
+    del message["stream"], message["number"]
+
+    await layer.group_send(GROUP, message)
+
+    assert await numbers(client, 1) == [1]
+    await client.disconnect()
+
+
+async def test_nothing_is_left_in_the_layer(layer: RemoteLayer) -> None:
+    """Topics subscribed and left: memory and the layer's keys return to zero."""
+    client = await Watched().client(*(f"room:{number}" for number in range(900)))
+    found = hub.hub_for(layer, "")
+    assert len(layer.members()) == 900
+
+    await client.disconnect()
+    await until(lambda: not any(layer.groups.values()))
+
+    way = found._relay
+    assert way is not None
+    assert (found._members, way._joined, way._locks, way._expected) == ({}, {}, {}, {})
+    await asyncio.sleep(0)
+    assert [task for task in way._tasks if not task.done()] == []

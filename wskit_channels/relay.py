@@ -1,0 +1,355 @@
+"""
+The way to other processes: a hub's channel in the layer, its groups, and what gets lost.
+
+A layer can fail, lose a message because a channel is full, or forget who is in a group,
+most of it without a word. So what crosses processes is numbered by its publisher for each
+group, receivers report the gaps, and a probe sent to a group of the relay's own tells
+whether the layer still knows it: if the probe does not come back, every group is joined
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from channels.exceptions import ChannelFull
+
+__all__ = ["Relay", "RelayEvents", "send"]
+
+logger = logging.getLogger("wskit_channels.hub")
+
+MESSAGE_TYPE = "wskit.publish"
+PROBE_TYPE = "wskit.probe"
+
+FIRST_RETRY, LAST_RETRY = 0.1, 1.0
+"""Seconds between attempts to reach a layer that failed."""
+PROBE_INTERVAL = 1.0
+"""Seconds between probes."""
+LAYER_TIMEOUT = 5.0
+"""Seconds that one call of the layer may take."""
+MAX_STREAMS = 4096
+"""Groups whose numbering a publisher, and publishers whose numbering a group, remembers."""
+
+_process = uuid.uuid4().hex
+"""Marks what this process published, whose echo it ignores."""
+
+
+def _new_process() -> None:
+    global _process
+    _process = uuid.uuid4().hex
+    _publishers.__dict__.clear()
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The numbering of one thread's messages to one group, since the last that failed."""
+
+    id: str
+    number: int = 0
+    previous: tuple[str, int] | None = None
+    """The stream before, and its last message that was sent."""
+
+
+class _Publisher:
+    """One thread's streams, by group."""
+
+    def __init__(self) -> None:
+        self._id = uuid.uuid4().hex
+        self._count = itertools.count()
+        self._streams: OrderedDict[str, _Stream] = OrderedDict()
+
+    def stream(self, group: str) -> _Stream:
+        stream = self._streams.pop(group, None) or self._new()
+        self._streams[group] = stream
+        if len(self._streams) > MAX_STREAMS:
+            self._streams.popitem(last=False)
+        return stream
+
+    def failed(self, group: str, stream: _Stream) -> None:
+        """
+        Begin a new stream, so that what failed leaves no gap: its publisher knows already.
+
+        A message that failed may still arrive, which is why its number is not used again.
+        """
+        self._streams[group] = self._new((stream.id, stream.number - 1))
+
+    def _new(self, previous: tuple[str, int] | None = None) -> _Stream:
+        return _Stream(f"{self._id}.{next(self._count)}", previous=previous)
+
+
+_publishers = threading.local()
+os.register_at_fork(after_in_child=_new_process)  # workers forked after import are not each other
+
+
+def send(
+    layer: Any, group: str, topic: str, frame: str, exclude: str | None
+) -> Coroutine[Any, Any, None]:
+    """
+    Send a frame to a group; one thread's messages to one group keep their order.
+
+    Tried twice, since the first failure may be that of a connection which was idle while
+    the server restarted; receivers drop what comes twice.
+
+    Raises:
+        Exception: Whatever the layer raises; ``TimeoutError`` if it takes too long.
+    """
+    message = {"type": MESSAGE_TYPE, "process": _process, "topic": topic, "frame": frame}
+    if exclude is not None:
+        message["exclude"] = exclude
+    return _send(layer, group, message)
+
+
+async def _send(layer: Any, group: str, message: dict[str, Any]) -> None:
+    publisher: _Publisher | None = getattr(_publishers, "here", None)
+    if publisher is None:
+        publisher = _publishers.here = _Publisher()
+    async with _turn_of(asyncio.get_running_loop(), layer, group):
+        stream = publisher.stream(group)
+        stream.number += 1
+        message["stream"], message["number"] = stream.id, stream.number
+        if stream.number == 1 and stream.previous is not None:
+            message["previous"] = list(stream.previous)
+        try:
+            await _try_twice(layer, group, message)
+        except BaseException:
+            publisher.failed(group, stream)
+            raise
+
+
+async def _try_twice(layer: Any, group: str, message: dict[str, Any]) -> None:
+    try:
+        async with asyncio.timeout(LAYER_TIMEOUT):
+            await layer.group_send(group, message)
+    except (ChannelFull, TimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001 - any layer's
+        logger.debug("sending to a group failed, trying again: %s", type(error).__name__)
+        async with asyncio.timeout(LAYER_TIMEOUT):
+            await layer.group_send(group, message)
+
+
+_turns: dict[tuple[int, int, str], tuple[asyncio.Lock, list[None]]] = {}
+
+
+@asynccontextmanager
+async def _turn_of(loop: Any, layer: Any, group: str) -> AsyncIterator[None]:
+    """Send to one group one after another, so that numbers arrive in order."""
+    key = (id(loop), id(layer), group)  # both live at least as long as this does
+    lock, users = _turns.setdefault(key, (asyncio.Lock(), []))
+    users.append(None)
+    try:
+        async with lock:
+            yield
+    finally:
+        users.pop()
+        if not users:
+            _turns.pop(key, None)
+
+
+class NoAnswer(Exception):
+    """The layer took a probe and did not give it back: it has forgotten who is in a group."""
+
+
+class RelayEvents(Protocol):
+    """What a relay tells its hub, in its loop."""
+
+    def deliver(self, topic: str, frame: str, exclude: str | None = None) -> int: ...
+    def lost(self, count: int) -> None:
+        """Messages of another process did not arrive."""
+
+    def recovered(self, downtime: float) -> None:
+        """The layer works again, after so many seconds."""
+
+
+class Relay:
+    """One hub's membership in the layer: its channel, its groups, its receiver and its probe."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, layer: Any, events: RelayEvents) -> None:
+        self._loop = loop
+        self._layer = layer
+        self._events = events
+        self._own_group = f"wskit.probe.{uuid.uuid4().hex}"
+        # Groups this hub may be in: True where it is for certain, False where an attempt to
+        # join failed, was cancelled or is still going on.
+        self._joined: dict[str, bool] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._channel: str | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._expected: dict[str, OrderedDict[str, int]] = {}
+        self._failed_at: float | None = None
+        self._answered: bool | None = None
+        """Whether the last probe came back; None where none is on its way."""
+
+    async def settle(self, topic: str, group: str, wanted: Callable[[], bool]) -> None:
+        """
+        Be in a topic's group if and only if it is wanted by then, whatever happened meanwhile.
+
+        Raises:
+            Exception: Whatever the layer raises; ``TimeoutError`` if it takes too long.
+        """
+        try:
+            async with self._turn(group), asyncio.timeout(LAYER_TIMEOUT):
+                if wanted():
+                    if not self._joined.get(group):
+                        channel = await self._listen()
+                        self._joined[group] = False
+                        await self._layer.group_add(group, channel)
+                        self._joined[group] = True
+                elif group in self._joined:
+                    try:
+                        await self._layer.group_discard(group, self._channel)
+                    finally:
+                        del self._joined[group]
+                        self._expected.pop(topic, None)
+        finally:
+            if not self._joined and not self._locks:
+                await self._stop()
+
+    async def _stop(self) -> None:
+        channel, self._channel = self._channel, None
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+        self._failed_at = self._answered = None
+        if channel is not None:
+            try:
+                async with asyncio.timeout(LAYER_TIMEOUT):
+                    await self._layer.group_discard(self._own_group, channel)
+            except Exception as error:  # noqa: BLE001 - any layer's; the group expires
+                logger.debug("leaving the probe's group failed: %s", type(error).__name__)
+
+    @asynccontextmanager
+    async def _turn(self, group: str) -> AsyncIterator[None]:
+        """Join and leave one group in turn."""
+        lock, users = self._locks.setdefault(group, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._locks[group]
+
+    async def _listen(self) -> str:
+        if self._channel is None:
+            channel: str = await self._layer.new_channel()
+            if self._channel is None:
+                self._channel = channel
+                self._tasks = [
+                    self._loop.create_task(self._receive(channel)),
+                    self._loop.create_task(self._watch(channel)),
+                ]
+        return self._channel
+
+    # -- receiving
+
+    async def _receive(self, channel: str) -> None:
+        """Take what other processes published; outlive the layer's failures."""
+        retry = 0.0
+        while True:
+            try:
+                if retry:
+                    await self._rejoin(channel)
+                    self._works_again()
+                    retry = 0.0
+                while True:
+                    self._take(await self._layer.receive(channel))
+            except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
+                self._failed(error)
+                retry = min(LAST_RETRY, retry * 2 or FIRST_RETRY)
+                await asyncio.sleep(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message.get("type") == PROBE_TYPE:
+            self._answered = True
+        elif message.get("type") == MESSAGE_TYPE and message.get("process") != _process:
+            topic, frame = message.get("topic"), message.get("frame")
+            if not isinstance(topic, str) or not isinstance(frame, str):
+                logger.warning("passed over a message of the channel layer that is not ours")
+            elif self._is_new(topic, message):
+                self._events.deliver(topic, frame, message.get("exclude"))
+
+    def _is_new(self, topic: str, message: dict[str, Any]) -> bool:
+        """Whether a message did not come before; one that shows a gap has it reported."""
+        stream, number = message.get("stream"), message.get("number")
+        if stream is None or number is None:
+            return True  # nobody numbered it
+        streams = self._expected.setdefault(topic, OrderedDict())
+        lost = 0
+        if "previous" in message and stream not in streams:
+            old, last = message["previous"]
+            lost = max(0, last + 1 - streams.pop(old, last + 1))
+        # The first one heard of a stream sets the count, unless it goes on from one we heard.
+        expected = streams.pop(stream, number)
+        streams[stream] = max(expected, number + 1)
+        if len(streams) > MAX_STREAMS:
+            streams.popitem(last=False)
+        lost += max(0, number - expected)
+        if lost:
+            self._events.lost(lost)
+        return bool(number >= expected)
+
+    # -- health
+
+    async def _watch(self, channel: str) -> None:
+        """Probe the way through the layer and back; join again if it is broken, or gets old."""
+        refresh = max(0.1, getattr(self._layer, "group_expiry", 86_400) / 3)
+        refreshed_at = time.monotonic()
+        await self._join_own_group(channel)
+        while True:
+            await asyncio.sleep(min(refresh, PROBE_INTERVAL))
+            try:
+                stale = time.monotonic() - refreshed_at >= refresh
+                if self._answered is False:
+                    self._failed(NoAnswer())
+                elif self._answered:
+                    self._works_again()
+                if stale or self._answered is False:
+                    await self._rejoin(channel)
+                    refreshed_at = time.monotonic()
+                self._answered = False
+                async with asyncio.timeout(LAYER_TIMEOUT):
+                    await self._layer.group_send(self._own_group, {"type": PROBE_TYPE})
+            except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
+                self._answered = None
+                self._failed(error)
+
+    async def _join_own_group(self, channel: str) -> None:
+        try:
+            async with asyncio.timeout(LAYER_TIMEOUT):
+                await self._layer.group_add(self._own_group, channel)
+        except Exception as error:  # noqa: BLE001 - the probe will not come back, and say so
+            self._failed(error)
+
+    async def _rejoin(self, channel: str) -> None:
+        await self._join_own_group(channel)
+        for group in list(self._joined):
+            async with self._turn(group), asyncio.timeout(LAYER_TIMEOUT):
+                if self._joined.get(group):
+                    await self._layer.group_add(group, channel)
+
+    def _failed(self, error: Exception) -> None:
+        if self._failed_at is None:
+            self._failed_at = time.monotonic()
+            logger.warning("the channel layer failed: %s", type(error).__name__)
+
+    def _works_again(self) -> None:
+        self._answered = None  # a probe of before says nothing of now
+        if self._failed_at is not None:
+            downtime = time.monotonic() - self._failed_at
+            self._failed_at = None
+            logger.info("the channel layer is back after %.1f s", downtime)
+            self._events.recovered(downtime)
