@@ -85,7 +85,10 @@ def channel_layer(redis_url: str | None) -> dict[str, Any]:
     # The layer waits 5 s for a message, which is redis-py 8's own default timeout:
     # without this an idle process loses its connection every 5 s.
     host = {"address": redis_url, "socket_timeout": None}
-    return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [host]}}
+    return {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [host], "capacity": 10_000},
+    }
 
 
 CHANNEL_LAYERS = {"default": channel_layer(os.environ.get("REDIS_URL"))}

@@ -211,6 +211,78 @@ def test_w004_is_silent_about_other_layers() -> None:
         assert found(deploy=True) == []
 
 
+# -- W005, W006: traps of channels_redis and redis-py
+
+
+def redis_layer(host: Any, **config: Any) -> dict[str, Any]:
+    backend = "channels_redis.core.RedisChannelLayer"
+    return {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host], **config}}}
+
+
+GOOD_HOST = {"address": "redis://127.0.0.1:1", "socket_timeout": None}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"capacity": 999}, {"capacity": 10_000, "channel_capacity": {"specific*": 100}}],
+)
+def test_w005_a_small_capacity(serve: Serve, settings: Any, config: Any) -> None:
+    """DESIGN 10: group capacity too small; what is over it is dropped with an INFO line."""
+    settings.CHANNEL_LAYERS = redis_layer(GOOD_HOST, **config)
+    serve(websocket_application(patterns()))
+
+    assert found() == ["W005"]
+
+
+@pytest.mark.parametrize(
+    "config", [{"capacity": 10_000}, {"channel_capacity": {"specific*": 10_000}}]
+)
+def test_w005_is_silent_about_enough(serve: Serve, settings: Any, config: Any) -> None:
+    """DESIGN 10."""
+    settings.CHANNEL_LAYERS = redis_layer(GOOD_HOST, **config)
+    serve(websocket_application(patterns()))
+
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "redis://127.0.0.1:1",
+        ("127.0.0.1", 1),
+        {"address": "redis://127.0.0.1:1"},
+        {"address": "redis://127.0.0.1:1", "socket_timeout": 5},
+    ],
+)
+def test_w006_connections_that_are_cut_when_idle(serve: Serve, settings: Any, host: Any) -> None:
+    """DESIGN 10: redis-py versions or settings that kill idle layers."""
+    settings.CHANNEL_LAYERS = redis_layer(host, capacity=10_000)
+    serve(websocket_application(patterns()))
+
+    assert found() == ["W006"]
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_w006_is_silent_about_longer_time_outs(serve: Serve, settings: Any, timeout: Any) -> None:
+    """DESIGN 10."""
+    host = {"address": "redis://127.0.0.1:1", "socket_timeout": timeout}
+    settings.CHANNEL_LAYERS = redis_layer(host, capacity=10_000)
+    serve(websocket_application(patterns()))
+
+    assert found() == []
+
+
+def test_w006_is_silent_about_older_redis_py(
+    serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before redis-py 8 a socket had no time-out by default."""
+    monkeypatch.setattr("redis.__version__", "7.1.0")
+    settings.CHANNEL_LAYERS = redis_layer("redis://127.0.0.1:1", capacity=10_000)
+    serve(websocket_application(patterns()))
+
+    assert found() == []
+
+
 # -- finding routers
 
 

@@ -19,6 +19,7 @@ from wskit_channels.protocol.validation import PydanticValidator, Validator
 from wskit_channels.routing.context import CloseContext, ConnectionContext, Context, RpcContext
 from wskit_channels.routing.handshake import Handshake, User
 from wskit_channels.routing.middleware import CallNext
+from wskit_channels.routing.policy import TopicAction
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.router import Router, RouterFrozen
 from wskit_channels.routing.shell import AppNotInstalled
@@ -51,6 +52,7 @@ __all__ = [
     "RpcContext",
     "Throttled",
     "Topic",
+    "TopicAction",
     "Topics",
     "TopicsChange",
     "User",

@@ -30,6 +30,8 @@ def register() -> None:
     register_check(check_origin, Tags.security)
     register_check(check_layer)
     register_check(check_layer_in_production, deploy=True)
+    register_check(check_redis_capacity)
+    register_check(check_redis_timeout)
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -110,6 +112,67 @@ def check_layer_in_production(app_configs: Any, **kwargs: Any) -> list[CheckMess
         for alias in sorted(aliases)
         if alias in channel_layers and isinstance(channel_layers[alias], InMemoryChannelLayer)
     ]
+
+
+MIN_CAPACITY = 1_000
+"""What a hub's one channel needs: all that other processes publish goes through it."""
+
+
+def check_redis_capacity(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """W005: the layer drops what is over a channel's capacity, and a process has one channel."""
+    return [
+        CheckWarning(
+            f"CHANNEL_LAYERS[{alias!r}] holds {_capacity(layer)} messages a channel: a burst of "
+            "publishes over that is lost.",
+            hint='Set "capacity": 10_000 in its CONFIG.',
+            id="wskit_channels.W005",
+        )
+        for alias, layer in _redis_layers()
+        if _capacity(layer) < MIN_CAPACITY
+    ]
+
+
+def _capacity(layer: Any) -> int:
+    """The capacity of a channel such as a hub's."""
+    capacity: int = layer.get_capacity("specific.hub!channel")
+    return capacity
+
+
+def check_redis_timeout(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """W006: redis-py 8 cuts a connection that is silent for 5 s, which an idle receiver is."""
+    if importlib.util.find_spec("redis") is None:
+        return []
+    import redis
+
+    if int(redis.__version__.split(".")[0]) < 8:
+        return []
+    return [
+        CheckWarning(
+            f"CHANNEL_LAYERS[{alias!r}] uses redis-py {redis.__version__}, which cuts idle "
+            "connections after 5 s.",
+            hint='Give each host as a dict with "socket_timeout": None, or 30.',
+            id="wskit_channels.W006",
+        )
+        for alias, layer in _redis_layers()
+        if any(_times_out(host) for host in getattr(layer, "hosts", ()))
+    ]
+
+
+def _redis_layers() -> list[tuple[str, Any]]:
+    """The layers of channels_redis that served routers use."""
+    aliases = {router.channel_layer for router, _ in served_routers()}
+    found = [(alias, channel_layers[alias]) for alias in sorted(aliases) if alias in channel_layers]
+    return [
+        (alias, layer) for alias, layer in found if type(layer).__module__ == "channels_redis.core"
+    ]
+
+
+def _times_out(host: Any) -> bool:
+    """Whether a host's connections are cut before a receiver's own 5 s are over."""
+    if not isinstance(host, dict) or "socket_timeout" not in host:
+        return True
+    timeout = host["socket_timeout"]
+    return timeout is not None and timeout <= 5
 
 
 class Guard:

@@ -18,6 +18,10 @@ def configure(layer: str = "memory") -> None:
     django.setup()
 
 
+CAPACITY = 10_000
+"""Messages that may wait in a process' one channel, as our system check asks for."""
+
+
 def channel_layers(layer: str) -> dict[str, Any]:
     """Return ``CHANNEL_LAYERS`` for ``memory`` or a ``redis://HOST:PORT``."""
     if layer == "memory":
@@ -26,4 +30,4 @@ def channel_layers(layer: str) -> dict[str, Any]:
     # receiver would lose its connection every time round.
     host = {"address": layer, "socket_timeout": 30}
     backend = "channels_redis.core.RedisChannelLayer"
-    return {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host]}}}
+    return {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host], "capacity": CAPACITY}}}

@@ -1,5 +1,6 @@
 """``routing/policy.py``: an application's rules for its topics (DESIGN 7)."""
 
+import asyncio
 import logging
 import threading
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from tests.helpers import connected, settle
+from tests.helpers import connected, settle, soon
 from tests.routing.messages import Note, Said, Third
 from wskit_channels import (
     CloseContext,
@@ -554,3 +555,23 @@ async def test_a_closed_connection_publishes_nothing() -> None:
         await settle()
     result = await kept[0].publish("a", Said(text="x"))
     assert result == PublishResult(ok=False, error="CONNECTION_CLOSED")
+
+
+async def test_a_hook_may_work_on_the_topic_that_it_is_told_of() -> None:
+    """The operation is over when its hooks run; they wait for nothing of their own."""
+    router, found = Router(), asyncio.Event()
+
+    @router.on_subscribe
+    async def leave_again(topic: str, ctx: ConnectionContext[Any]) -> None:
+        await ctx.topics.unsubscribe(topic)
+
+    @router.on(Note)
+    async def note(ctx: Context[Note]) -> None:
+        await ctx.topics.subscribe("room:1")
+        assert list(ctx.topics) == []
+        found.set()
+
+    async with connected(router) as client:
+        await client.send("NOTE", {"text": "x"})
+        await soon(found.wait())
+    assert found.is_set()

@@ -24,8 +24,8 @@ def throttled(router: Router[Any], *, window: float = 0.05) -> Throttled:
     """
     A publisher that lets one message through for each topic and class in ``window`` seconds.
 
-    The first goes at once; of those that come within the window the latest goes when
-    it ends, so that the last one is never lost.
+    The first goes as soon as the loop turns; of those that come before that, or within the
+    window, the latest goes, at its end, so that the last one is never lost.
 
     Raises:
         ValueError: If the window is not above 0.

@@ -140,7 +140,8 @@ class Topics(Set[str]):
                     for name in names:
                         self._turns[name].doing = doing  # type: ignore[assignment]  # a literal
                 await self._carry_out(added, removed)
-                await self._tell(added, removed)
+        # Its turn is over: a hook may work on the very topic that it is told of.
+        await self._tell(added, removed)
         return TopicsChange(tuple(added), tuple(removed), len(self._names))
 
     def _normalized(self, topics: Iterable[str | Topic[Any]]) -> list[str]:
