@@ -765,4 +765,5 @@ async def test_a_lease_cancelled_while_it_waits_for_its_own_thread_is_unbound(
     assert await holding.receive() == ("DONE", None)
     await holding.disconnect()
 
-    assert [thread.bound for thread in threads_module._pool()._threads] == [0]
+    await until(lambda: [one.bound for one in threads_module._pool()._threads] == [0])
+    assert threads_module._pool().waiting == {}
