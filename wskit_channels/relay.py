@@ -18,6 +18,7 @@ import random
 import threading
 import time
 import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -39,6 +40,8 @@ PROBE_INTERVAL = 1.0
 """Seconds between probes."""
 LAYER_TIMEOUT = 5.0
 """Seconds that one call of the layer may take."""
+MAX_AT_ONCE = 50
+"""Calls of a layer at once: redis-py's pools raise beyond 100 connections."""
 MAX_STREAMS = 4096
 """Groups whose numbering a publisher, and publishers whose numbering a group, remembers."""
 
@@ -115,7 +118,8 @@ async def _send(layer: Any, group: str, message: dict[str, Any]) -> None:
     publisher: _Publisher | None = getattr(_publishers, "here", None)
     if publisher is None:
         publisher = _publishers.here = _Publisher()
-    async with _turn_of(asyncio.get_running_loop(), layer, group):
+    loop = asyncio.get_running_loop()
+    async with _turn_of(loop, layer, group), _gate_of(loop, layer):
         stream = publisher.stream(group)
         stream.number += 1
         message["stream"], message["number"] = stream.id, stream.number
@@ -138,6 +142,19 @@ async def _try_twice(layer: Any, group: str, message: dict[str, Any]) -> None:
         logger.debug("sending to a group failed, trying again: %s", type(error).__name__)
         async with asyncio.timeout(LAYER_TIMEOUT):
             await layer.group_send(group, message)
+
+
+_gates: weakref.WeakValueDictionary[tuple[int, int], asyncio.Semaphore] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def _gate_of(loop: Any, layer: Any) -> asyncio.Semaphore:
+    """What bounds the calls that are made of a layer at once; kept alive by who holds it."""
+    gate = _gates.get((id(loop), id(layer)))
+    if gate is None:
+        gate = _gates[id(loop), id(layer)] = asyncio.Semaphore(MAX_AT_ONCE)
+    return gate
 
 
 _turns: dict[tuple[int, int, str], tuple[asyncio.Lock, list[None]]] = {}
@@ -180,6 +197,7 @@ class Relay:
         self._loop = loop
         self._layer = layer
         self._events = events
+        self._gate = _gate_of(loop, layer)
         self._own_group = f"wskit.probe.{uuid.uuid4().hex}"
         # Groups this hub may be in: True where it is for certain, False where an attempt to
         # join failed, was cancelled or is still going on.
@@ -200,7 +218,7 @@ class Relay:
             Exception: Whatever the layer raises; ``TimeoutError`` if it takes too long.
         """
         try:
-            async with self._turn(group), asyncio.timeout(LAYER_TIMEOUT):
+            async with self._turn(group), self._gate, asyncio.timeout(LAYER_TIMEOUT):
                 if wanted():
                     if not self._joined.get(group):
                         channel = await self._listen()
@@ -321,7 +339,7 @@ class Relay:
                     await self._rejoin(channel)
                     refreshed_at = time.monotonic()
                 self._answered = False
-                async with asyncio.timeout(LAYER_TIMEOUT):
+                async with self._gate, asyncio.timeout(LAYER_TIMEOUT):
                     await self._layer.group_send(self._own_group, {"type": PROBE_TYPE})
             except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
                 self._answered = None
@@ -337,7 +355,7 @@ class Relay:
     async def _rejoin(self, channel: str) -> None:
         await self._join_own_group(channel)
         for group in list(self._joined):
-            async with self._turn(group), asyncio.timeout(LAYER_TIMEOUT):
+            async with self._turn(group), self._gate, asyncio.timeout(LAYER_TIMEOUT):
                 if self._joined.get(group):
                     await self._layer.group_add(group, channel)
 
