@@ -259,3 +259,46 @@ async def test_nothing_is_left_in_the_layer(layer: RemoteLayer) -> None:
     assert (found._members, way._joined, way._locks, way._expected) == ({}, {}, {}, {})
     await asyncio.sleep(0)
     assert [task for task in way._tasks if not task.done()] == []
+
+
+async def test_a_receiver_that_loses_a_cancellation_ends_all_the_same(layer: RemoteLayer) -> None:
+    """Python 3.11's ``wait_for`` can lose one, and a layer may wait in it."""
+    receive, lost = layer.receive, []
+
+    async def stubborn(channel: str) -> Any:
+        while True:
+            try:
+                return await receive(channel)
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append(channel)
+
+    layer.receive = stubborn  # type: ignore[method-assign]  # a layer that swallows one
+    client = await Watched().client("room:1")
+    await client.disconnect()
+
+    def receivers() -> list[str]:
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+        return [name for name in names if name.startswith("Relay.")]
+
+    await until(lambda: not receivers())
+    assert lost
+
+
+async def test_publishes_that_wait_for_a_hanging_layer_end_together(
+    layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that a publish takes is bounded, however many go to one group."""
+    monkeypatch.setattr(relay, "LAYER_TIMEOUT", 0.2)
+
+    async def hangs(group: str, message: Any) -> None:
+        await asyncio.Event().wait()
+
+    layer.group_send = hangs  # type: ignore[method-assign]  # a layer that hangs
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(
+            *(apublish("room:1", Number(value=number)) for number in range(100))
+        )
+
+    assert {(result.ok, result.error) for result in results} == {(False, "ADAPTER_ERROR")}

@@ -21,7 +21,7 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +40,8 @@ PROBE_INTERVAL = 1.0
 """Seconds between probes."""
 LAYER_TIMEOUT = 5.0
 """Seconds that one call of the layer may take."""
+MAX_CANCELLATIONS, CANCEL_INTERVAL = 50, 0.1
+"""How often a task of a relay is cancelled before it is given up, and how long between."""
 MAX_AT_ONCE = 50
 """Calls of a layer at once: redis-py's pools raise beyond 100 connections."""
 MAX_STREAMS = 4096
@@ -119,7 +121,10 @@ async def _send(layer: Any, group: str, message: dict[str, Any]) -> None:
     if publisher is None:
         publisher = _publishers.here = _Publisher()
     loop = asyncio.get_running_loop()
-    async with _turn_of(loop, layer, group), _gate_of(loop, layer):
+    async with AsyncExitStack() as held:
+        async with asyncio.timeout(LAYER_TIMEOUT):  # for waiting; the call has its own
+            await held.enter_async_context(_turn_of(loop, layer, group))
+            await held.enter_async_context(_gate_of(loop, layer))
         stream = publisher.stream(group)
         stream.number += 1
         message["stream"], message["number"] = stream.id, stream.number
@@ -173,6 +178,24 @@ async def _turn_of(loop: Any, layer: Any, group: str) -> AsyncIterator[None]:
         users.pop()
         if not users:
             _turns.pop(key, None)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """
+    Cancel tasks until they have ended, or say that they have not.
+
+    Once is not enough: under Python 3.11 ``asyncio.wait_for``, in which redis-py sends, loses
+    a cancellation that comes at the moment when it is done.
+    """
+    left = set(tasks)
+    for _ in range(MAX_CANCELLATIONS):
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_INTERVAL)
+    if left:
+        logger.warning("%s tasks of a relay do not end", len(left))
 
 
 class NoAnswer(Exception):
@@ -237,9 +260,8 @@ class Relay:
 
     async def _stop(self) -> None:
         channel, self._channel = self._channel, None
-        for task in self._tasks:
-            task.cancel()
-        self._tasks.clear()
+        tasks, self._tasks = self._tasks, []
+        await _end(tasks)
         self._failed_at = self._answered = None
         if channel is not None:
             try:
