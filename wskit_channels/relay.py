@@ -59,12 +59,14 @@ def _new_process() -> None:
 
 @dataclass(slots=True)
 class _Stream:
-    """The numbering of one thread's messages to one group, since the last that failed."""
+    """The numbering of one thread's messages to one group."""
 
     id: str
     number: int = 0
-    previous: tuple[str, int] | None = None
-    """The stream before, and its last message that was sent."""
+    """Of the last message; never used again, since what failed may still arrive."""
+
+    failed: int = 0
+    """How many of them failed: their publishers know, so that they are no gaps."""
 
 
 class _Publisher:
@@ -76,22 +78,11 @@ class _Publisher:
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
 
     def stream(self, group: str) -> _Stream:
-        stream = self._streams.pop(group, None) or self._new()
+        stream = self._streams.pop(group, None) or _Stream(f"{self._id}.{next(self._count)}")
         self._streams[group] = stream
         if len(self._streams) > MAX_STREAMS:
             self._streams.popitem(last=False)
         return stream
-
-    def failed(self, group: str, stream: _Stream) -> None:
-        """
-        Begin a new stream, so that what failed leaves no gap: its publisher knows already.
-
-        A message that failed may still arrive, which is why its number is not used again.
-        """
-        self._streams[group] = self._new((stream.id, stream.number - 1))
-
-    def _new(self, previous: tuple[str, int] | None = None) -> _Stream:
-        return _Stream(f"{self._id}.{next(self._count)}", previous=previous)
 
 
 _publishers = threading.local()
@@ -127,13 +118,11 @@ async def _send(layer: Any, group: str, message: dict[str, Any]) -> None:
             await held.enter_async_context(_gate_of(loop, layer))
         stream = publisher.stream(group)
         stream.number += 1
-        message["stream"], message["number"] = stream.id, stream.number
-        if stream.number == 1 and stream.previous is not None:
-            message["previous"] = list(stream.previous)
+        message.update(stream=stream.id, number=stream.number, failed=stream.failed)
         try:
             await _try_twice(layer, group, message)
         except BaseException:
-            publisher.failed(group, stream)
+            stream.failed += 1
             raise
 
 
@@ -228,7 +217,7 @@ class Relay:
         self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
         self._channel: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._expected: dict[str, OrderedDict[str, int]] = {}
+        self._expected: dict[str, OrderedDict[str, tuple[int, int]]] = {}
         self._failed_at: float | None = None
         self._answered: bool | None = None
         """Whether the last probe came back; None where none is on its way."""
@@ -325,22 +314,20 @@ class Relay:
     def _is_new(self, topic: str, message: dict[str, Any]) -> bool:
         """Whether a message did not come before; one that shows a gap has it reported."""
         stream, number = message.get("stream"), message.get("number")
-        if stream is None or number is None:
+        if not isinstance(stream, str) or not isinstance(number, int):
             return True  # nobody numbered it
+        failed = message.get("failed", 0)
         streams = self._expected.setdefault(topic, OrderedDict())
-        lost = 0
-        if "previous" in message and stream not in streams:
-            old, last = message["previous"]
-            lost = max(0, last + 1 - streams.pop(old, last + 1))
-        # The first one heard of a stream sets the count, unless it goes on from one we heard.
-        expected = streams.pop(stream, number)
-        streams[stream] = max(expected, number + 1)
+        # The first one heard of a stream sets the count.
+        expected, failed_before = streams.pop(stream, (number, failed))
+        is_new = bool(number >= expected)
+        streams[stream] = (number + 1, failed) if is_new else (expected, failed_before)
         if len(streams) > MAX_STREAMS:
             streams.popitem(last=False)
-        lost += max(0, number - expected)
-        if lost:
+        lost = number - expected - (failed - failed_before)
+        if is_new and lost > 0:
             self._events.lost(lost)
-        return bool(number >= expected)
+        return is_new
 
     # -- health
 

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.live.clients import client, receive, send
 from tests.live.servers import Server, free_port, python
+from tests.live.test_layer_faults import RESUMES, gaps, traffic
 
 pytestmark = pytest.mark.live
 
@@ -100,3 +101,20 @@ async def test_delivery_resumes_by_itself(layer: Layer, servers: list[Server]) -
         await ear.ping()
     for server in servers:
         assert "Traceback" not in server.log.read_text()
+
+
+async def test_what_a_restart_costs_is_accounted_for(layer: Layer, servers: list[Server]) -> None:
+    """DESIGN 7: a publisher's errors and the reported gaps account for every loss."""
+    here, there = servers
+    async with asyncio.timeout(PATIENCE), traffic(here, there) as found:
+        layer.stop()
+        await asyncio.sleep(2)
+        layer.start()
+        took = await found.resumes()
+        await found.stop()
+
+    assert took < RESUMES
+    assert found.failed > 0
+    assert len(found.heard) == len(set(found.heard))
+    assert found.heard == sorted(found.heard)
+    assert found.lost <= found.failed + gaps(there)
