@@ -14,6 +14,7 @@ from django.test import AsyncRequestFactory, override_settings
 from tests.shell_helpers import (
     LayerFailed,
     Number,
+    Pong,
     RemoteLayer,
     Said,
     in_room,
@@ -327,3 +328,28 @@ async def test_a_layer_that_fails_delays_and_ends_no_socket() -> None:
         await until(lambda: not other_tasks())
 
     assert said == ("SAID", {"topics": ["room:1"], "problem": "ADAPTER_ERROR"})
+
+
+async def test_a_frame_for_many_has_a_size(settings: Any) -> None:
+    """``PAYLOAD_TOO_LARGE``: the same publish will never succeed."""
+    settings.WSKIT = {"SOCKET_BUFFER_LIMIT_BYTES": 100}
+    frame = len('{"type":"PONG","meta":{"timestamp":1795334306717},"payload":{"text":""}}')
+
+    fits = await apublish("room:1", Pong(text="ü" + "x" * (98 - frame)))
+    result = await apublish("room:1", Pong(text="ü" + "x" * (99 - frame)))
+
+    assert (fits.ok, fits.error) == (True, None)
+    assert (result.ok, result.error, result.retryable) == (False, "PAYLOAD_TOO_LARGE", False)
+    assert result.details == {"observed": 101, "limit": 100}
+
+
+async def test_a_layer_that_cannot_be_made_is_a_result(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``STATE``: publishing never raises at run time, however the project is set up."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "nowhere.Layer"}}
+
+    result = await apublish("room:1", Pong())
+
+    assert (result.ok, result.error, result.retryable) == (False, "STATE", False)
+    assert "cannot be made" in caplog.text

@@ -227,7 +227,11 @@ def publish_frame(
     alias: str, namespace: str, topic: str, frame: str, *, exclude: str | None = None
 ) -> tuple[PublishResult, Coroutine[Any, Any, None] | None]:
     """The same up to the layer: the result if that succeeds, and what is left to await."""
-    layer = get_channel_layer(alias)
+    try:
+        layer = get_channel_layer(alias)
+    except Exception as error:
+        logger.exception("the channel layer cannot be made: alias=%s", alias)
+        return PublishResult(ok=False, error="STATE", cause=error), None
     result = _serve_locally(layer, namespace, topic, frame, exclude)
     if layer is None or is_local(layer):
         return result, None

@@ -33,19 +33,31 @@ def prepare(
     validator: Validator | None,
     normalize: Callable[[str], str] | None = None,
 ) -> Publication | PublishResult:
-    """What to publish where; a result, with ``VALIDATION``, if it cannot be."""
+    """
+    What to publish where; a result if it cannot be.
+
+    ``VALIDATION`` for a topic or message that is not right, ``PAYLOAD_TOO_LARGE`` for a
+    frame of more than ``socket_buffer_limit_bytes``.
+    """
     try:
         if isinstance(topic, Topic) and not isinstance(message, topic.__wskit_messages__):
             raise TypeError(f"{type(topic).__name__} takes no {type(message).__name__}")
         name = topic_name(topic)
         if normalize is not None:
             name = normalize(name)
-        return check_topic(name, limits), encode(message, validator, meta=meta)
+        check_topic(name, limits)
+        frame = encode(message, validator, meta=meta)
     except PubSubError as error:
         return PublishResult(ok=False, error="VALIDATION", details=error.details, cause=error)
     except Exception as error:
         logger.exception("a message cannot be published")
         return PublishResult(ok=False, error="VALIDATION", cause=error)
+    size = len(frame) if frame.isascii() else len(frame.encode())
+    limit = limits.socket_buffer_limit_bytes
+    if size > limit:  # to one client a frame of any size may go; to many it may not
+        details = {"observed": size, "limit": limit}
+        return PublishResult(ok=False, error="PAYLOAD_TOO_LARGE", details=details)
+    return name, frame
 
 
 def encode(
