@@ -69,7 +69,7 @@ class StandardMeta(BaseModel):
     """The id that answers carry, or None."""
 
     idempotency_key: _Text = Field(default=None, alias=IDEMPOTENCY_KEY)
-    """The client's key for replaying an answer instead of running again, or None."""
+    """The client's key for a call that is not to run twice, or None; nothing acts on it yet."""
 
     sent_at_ms: _Number = Field(default=None, alias=TIMESTAMP, repr=False)
     timeout_ms: _Whole = Field(default=None, alias=TIMEOUT_MS, gt=0, repr=False)
