@@ -19,6 +19,8 @@ NUMBERS = [
     "max_topics_per_connection",
     "max_topic_length",
     "socket_buffer_limit_bytes",
+    "max_connections_per_user",
+    "max_connections_per_ip",
 ]
 
 
@@ -51,6 +53,19 @@ def test_what_is_given_stays_when_the_rest_is_resolved() -> None:
 
     assert (resolved.max_inflight_rpcs, resolved.max_payload_bytes) == (0, 10)
     assert (resolved.close_code, resolved.max_protocol_errors) == (4009, 100)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("on_exceeded", "explode"),
+        ("on_slow_consumer", "wait"),
+        ("drop_progress_on_backpressure", 1),
+    ],
+)
+def test_a_choice_that_is_none_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{field} is .*, not {value}"):
+        Limits(**{field: value})
 
 
 @pytest.mark.parametrize("field", NUMBERS)

@@ -21,8 +21,14 @@ LimitType = Literal[
     "pending_bytes",
     "topics",
     "socket_buffer_bytes",
+    "connections_per_user",
+    "connections_per_ip",
     "layer_messages",
+    "rate",
 ]
+
+BOOLEANS = frozenset({"drop_progress_on_backpressure"})
+"""Fields of ``Limits`` that are no number and no choice."""
 
 # Typed as what a field is once resolved, which is all that serving code ever sees.
 _UNSET: Any = UNSET
@@ -75,15 +81,39 @@ class Limits:
     """Longest topic name, in characters, after normalising (128)."""
 
     socket_buffer_limit_bytes: int = _UNSET
-    """Bytes that may wait for a client that does not read; over it: close 1013 (1 MiB)."""
+    """
+    Bytes that may wait for a client that does not read (1 MiB).
+
+    A frame that finds more waiting is refused: progress is dropped, a reply becomes
+    ``RESOURCE_EXHAUSTED``, errors may use 64 KiB beyond, and for the rest see
+    ``on_slow_consumer``.
+    """
+
+    drop_progress_on_backpressure: bool = _UNSET
+    """Over that limit, drop progress frames before anything else gives way (True)."""
+
+    on_slow_consumer: Literal["close", "drop"] = _UNSET
+    """Over that limit: close with 1013, or drop messages, the oldest first ("close")."""
+
+    max_connections_per_user: int = _UNSET
+    """Connections that one user may have open; the next one is closed with 4429 (0: no limit)."""
+
+    max_connections_per_ip: int = _UNSET
+    """Connections that one address may have open; the next one is closed with 4429 (0: no
+    limit)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and (isinstance(value, bool) or value < 0):
+            if field.name in BOOLEANS:
+                if value is not UNSET and not isinstance(value, bool):
+                    raise ValueError(f"{field.name} is True or False, not {value!r}.")
+            elif isinstance(value, int | float) and (isinstance(value, bool) or value < 0):
                 raise ValueError(f"{field.name} must not be {value!r}.")
         if self.on_exceeded not in (UNSET, "send", "close", "custom"):
             raise ValueError(f"on_exceeded is 'send', 'close' or 'custom', not {self.on_exceeded}.")
+        if self.on_slow_consumer not in (UNSET, "close", "drop"):
+            raise ValueError(f"on_slow_consumer is 'close' or 'drop', not {self.on_slow_consumer}.")
 
     def resolved(self, settings: Limits) -> Limits:
         """These limits, with what is unset taken from ``settings``."""
@@ -108,6 +138,10 @@ DEFAULTS = Limits(
     topic_pattern=r"[A-Za-z0-9:_./-]{1,128}",
     max_topic_length=128,
     socket_buffer_limit_bytes=1024 * 1024,
+    drop_progress_on_backpressure=True,
+    on_slow_consumer="close",
+    max_connections_per_user=0,
+    max_connections_per_ip=0,
 )
 
 
@@ -119,7 +153,8 @@ class LimitExceeded:
     """Which limit; new ones may be added."""
 
     observed: int
-    """The figure that was over the limit, in the limit's unit."""
+    """The figure that was over the limit, in the limit's unit; for ``rate`` a message's cost,
+    over the tokens that were left."""
 
     limit: int
     client_id: str
@@ -128,3 +163,6 @@ class LimitExceeded:
 
     retry_after: float | None = None
     """Seconds that the client was told to wait; None where waiting does not help."""
+
+    dropped: int = 0
+    """For ``socket_buffer_bytes``: frames that this client lost since the last such report."""
