@@ -4,8 +4,14 @@ from typing import Any
 
 import pytest
 
+from tests.fake_clock import clock, fake_time
 from tests.shell_helpers import other_tasks, until
 from wskit_channels.outbox import Outbox
+from wskit_channels.protocol.backlog import ERROR_RESERVE, Backlog, Kind
+from wskit_channels.servers.daphne import WriteFlow
+
+Drops = list[tuple[int, int, bool]]
+"""What an outbox reports: bytes that wait, frames dropped, whether it has to close."""
 
 
 class Socket:
@@ -36,16 +42,20 @@ async def socket() -> Socket:
 
 
 @pytest.fixture
-def overflows() -> list[int]:
+def drops() -> Drops:
     return []
 
 
-@pytest.fixture
-def make(socket: Socket, overflows: list[int]) -> Callable[[int], Outbox]:
-    def make(limit: int) -> Outbox:
-        return Outbox(socket.send, limit, overflows.append)
+def outbox_of(socket: Socket, limit: int, drops: Drops, **options: Any) -> Outbox:
+    def dropped(waiting: int, frames: int, closing: bool) -> None:
+        drops.append((waiting, frames, closing))
 
-    return make
+    return Outbox(socket.send, Backlog(limit, **options), dropped)
+
+
+@pytest.fixture
+def make(socket: Socket, drops: Drops) -> Callable[[int], Outbox]:
+    return lambda limit: outbox_of(socket, limit, drops)
 
 
 async def test_frames_leave_in_the_order_queued(
@@ -111,23 +121,24 @@ async def test_waiting_frames_are_counted_in_bytes_of_utf_8(
 
 
 async def test_a_frame_is_refused_only_if_more_than_the_limit_waits(
-    socket: Socket, overflows: list[int], make: Callable[[int], Outbox]
+    socket: Socket, drops: Drops, make: Callable[[int], Outbox]
 ) -> None:
     """DESIGN 6: exactly the limit is not over it."""
     outbox = make(4)
     outbox.put("aaaa")
     outbox.put("b")
-    assert overflows == []
+    assert drops == []
 
     outbox.put("c")
 
-    assert overflows == [5]
+    # What waited is lost with it: the client does not read, and would not read that either.
+    assert drops == [(5, 3, True)]
     await outbox.flush()
-    assert socket.texts == ["aaaa", "b"]
+    assert socket.texts == []
 
 
 async def test_one_big_frame_to_a_reading_client_always_goes(
-    socket: Socket, overflows: list[int], make: Callable[[int], Outbox]
+    socket: Socket, drops: Drops, make: Callable[[int], Outbox]
 ) -> None:
     """DESIGN 6: what counts is what waits, not what comes."""
     outbox = make(4)
@@ -135,22 +146,20 @@ async def test_one_big_frame_to_a_reading_client_always_goes(
         outbox.put(frame)
         await outbox.flush()
 
-    assert (socket.texts, overflows) == (["a" * 1000, "b" * 1000], [])
+    assert (socket.texts, drops) == (["a" * 1000, "b" * 1000], [])
 
 
-async def test_an_overflow_is_reported_once(
-    overflows: list[int], make: Callable[[int], Outbox]
-) -> None:
+async def test_an_overflow_is_reported_once(drops: Drops, make: Callable[[int], Outbox]) -> None:
     """DESIGN 6: a thousand refused frames are one slow client."""
     outbox = make(1)
     for _ in range(10):
         outbox.put("aa")
 
-    assert overflows == [2]
+    assert drops == [(2, 2, True)]
 
 
 async def test_a_frame_being_written_still_waits(
-    socket: Socket, overflows: list[int], make: Callable[[int], Outbox]
+    socket: Socket, drops: Drops, make: Callable[[int], Outbox]
 ) -> None:
     """DESIGN 6: uvicorn's send waits for the client, and what it holds is not yet gone."""
     socket.stall()
@@ -160,7 +169,7 @@ async def test_a_frame_being_written_still_waits(
 
     outbox.put("b")
 
-    assert overflows == [2]
+    assert drops == [(2, 1, True)]
 
 
 async def test_a_stalled_client_delays_no_other(make: Callable[[int], Outbox]) -> None:
@@ -168,7 +177,7 @@ async def test_a_stalled_client_delays_no_other(make: Callable[[int], Outbox]) -
     stalled, reading = Socket(), Socket()
     stalled.stall()
     for socket in (stalled, reading):
-        Outbox(socket.send, 1000, lambda _: None).put("a")
+        outbox_of(socket, 1000, []).put("a")
     await until(lambda: reading.texts)
 
     assert (stalled.texts, reading.texts) == ([], ["a"])
@@ -253,7 +262,7 @@ async def test_a_send_that_raises_ends_the_outbox_and_nothing_else(
 
 
 async def test_after_a_close_nothing_is_taken(
-    socket: Socket, overflows: list[int], make: Callable[[int], Outbox]
+    socket: Socket, drops: Drops, make: Callable[[int], Outbox]
 ) -> None:
     """DESIGN 1: after the connection has closed a send does nothing."""
     outbox = make(1)
@@ -263,7 +272,7 @@ async def test_after_a_close_nothing_is_taken(
     outbox.put("cc")
     await outbox.flush()
 
-    assert (socket.texts, overflows, outbox.waiting_bytes) == ([], [], 0)
+    assert (socket.texts, drops, outbox.waiting_bytes) == ([], [], 0)
 
 
 async def test_what_a_cancelled_writer_leaves_another_writes(
@@ -303,3 +312,133 @@ async def test_frames_queued_while_one_is_written_keep_their_turn(
     await outbox.drain()
 
     assert socket.texts == ["a", "b"]
+
+
+# -- over the limit
+
+
+@fake_time
+async def test_drops_are_reported_once_a_second_and_none_is_left_out() -> None:
+    """DESIGN 6: every drop is counted and reported, a flood of them not one by one."""
+    socket, drops = Socket(), Drops()
+    socket.stall()
+    outbox = outbox_of(socket, 1, drops, drop_messages=True)
+    for _ in range(4):
+        outbox.put("aa")
+    assert drops == [(2, 1, False)]
+
+    await clock().advance(1.0)
+    outbox.put("bb")
+    assert drops[1:] == [(2, 3, False)]
+
+    outbox.put("cc")
+    socket.reading.set()
+    await outbox.drain()
+    assert sum(frames for _, frames, _ in drops) + len(socket.texts) == 6
+
+
+async def test_what_was_dropped_last_is_reported_at_the_end(socket: Socket, drops: Drops) -> None:
+    """DESIGN 6: the connection's end is the last chance."""
+    socket.stall()
+    outbox = outbox_of(socket, 1, drops, drop_messages=True)
+    for _ in range(5):
+        outbox.put("aa")
+    assert drops == [(2, 1, False)]
+
+    outbox.close()
+
+    assert [frames for _, frames, _ in drops] == [1, 3]
+
+
+async def test_a_client_that_reads_again_is_a_new_story(socket: Socket, drops: Drops) -> None:
+    """DESIGN 6: after recovery the next drop is reported at once."""
+    outbox = outbox_of(socket, 1, drops, drop_messages=True)
+    for _ in range(2):
+        outbox.put("aa")
+        outbox.put("bb")
+        await outbox.drain()
+
+    assert [frames for _, frames, _ in drops] == [1, 1]
+    assert socket.texts == ["bb", "bb"]
+
+
+async def test_a_reply_that_does_not_fit_is_refused(socket: Socket, drops: Drops) -> None:
+    """DESIGN 6: its call is failed instead, within the reserve."""
+    outbox = outbox_of(socket, 1, drops)
+    assert outbox.put("aa", Kind.REPLY)
+
+    assert not outbox.put("bb", Kind.REPLY)
+    assert outbox.put("error", Kind.ERROR)
+
+    await outbox.flush()
+    assert socket.texts == ["aa", "error"]
+    assert drops == [(2, 1, False)]
+
+
+async def test_errors_beyond_the_reserve_close(socket: Socket, drops: Drops) -> None:
+    """DESIGN 6: a client that only fails and never reads is not kept."""
+    outbox = outbox_of(socket, 0, drops, drop_messages=True)
+    frame = "e" * 1024
+    for _ in range(ERROR_RESERVE // 1024 + 1):
+        outbox.put(frame, Kind.ERROR)
+    assert drops == []
+
+    outbox.put(frame, Kind.ERROR)
+
+    assert drops == [(ERROR_RESERVE + 1024, ERROR_RESERVE // 1024 + 2, True)]
+
+
+# -- a server whose send does not wait
+
+
+async def test_a_paused_server_is_waited_for(socket: Socket, drops: Drops) -> None:
+    """BASELINES 3: what daphne is not given stays in the queue, and is counted there."""
+    flow = WriteFlow(paused=True)
+    outbox = Outbox(socket.send, Backlog(3), lambda *drop: drops.append(drop), flow)
+    outbox.put("aa")
+    outbox.put("bb")
+    flushing = asyncio.ensure_future(outbox.flush())
+    await asyncio.sleep(0)
+    assert (socket.texts, outbox.waiting_bytes) == ([], 4)
+
+    flow.resumeProducing()
+    await flushing
+    assert (socket.texts, drops) == (["aa", "bb"], [])
+
+
+async def test_a_server_that_pauses_between_two_frames_gets_no_more(
+    socket: Socket, drops: Drops
+) -> None:
+    """BASELINES 3: the transport pauses its producer while the frame is written."""
+    flow = WriteFlow()
+
+    async def send(event: dict[str, Any]) -> None:
+        await socket.send(event)
+        flow.pauseProducing()
+
+    outbox = Outbox(send, Backlog(100), lambda *drop: drops.append(drop), flow)
+    outbox.put("a")
+    outbox.put("b")
+    await until(lambda: socket.texts)
+    assert (socket.texts, outbox.waiting_bytes) == (["a"], 1)
+
+    flow.resumeProducing()
+    await until(lambda: len(socket.texts) == 2)
+
+
+async def test_the_end_of_a_connection_wakes_who_waits_for_the_server(
+    socket: Socket, drops: Drops
+) -> None:
+    """DESIGN 6: no writer outlives its connection."""
+    flow = WriteFlow(paused=True)
+    outbox = Outbox(socket.send, Backlog(100), lambda *drop: drops.append(drop), flow)
+    outbox.put("a")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(other_tasks()) == 1
+
+    outbox.close()
+    flow.stopProducing()
+
+    await until(lambda: not other_tasks())
+    assert (socket.texts, outbox.waiting_bytes) == ([], 0)

@@ -1,22 +1,41 @@
 """
 The outbox: what waits to be written to one client, in the order queued.
 
-Bounded in bytes. A send made while a handler runs is written by that handler's own
-task when it returns; what is queued from anywhere else starts a writer, which ends
-when the queue is empty, so that an idle connection owns no task for it.
+Bounded in bytes, by the rules of ``protocol.backlog``. A send made while a handler runs
+is written by that handler's own task when it returns; what is queued from anywhere else
+starts a writer, which ends when the queue is empty, so that an idle connection owns no
+task for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from types import coroutine
+from typing import Any, Protocol
 
-__all__ = ["Outbox"]
+from wskit_channels.protocol.backlog import Backlog, Kind, Verdict
+
+__all__ = ["Flow", "Outbox"]
 
 logger = logging.getLogger("wskit_channels.outbox")
+
+REPORT_EVERY = 1.0
+"""Seconds between two reports of frames that go on being dropped."""
+
+OnDropped = Callable[[int, int, bool], None]
+
+
+class Flow(Protocol):
+    """Whether a server takes more, where its ``send`` does not wait for that itself."""
+
+    @property
+    def paused(self) -> bool: ...
+
+    async def resumed(self) -> None:
+        """Wait until the server takes more or the connection is lost."""
 
 
 class Outbox:
@@ -25,84 +44,132 @@ class Outbox:
 
     Args:
         send: The ASGI send.
-        limit: Bytes that may wait; a frame that finds more waiting is refused.
-        on_overflow: Told how many bytes wait, once, when a frame is refused.
+        backlog: The queue, with its limit.
+        on_dropped: Told of frames that are lost: how many bytes wait, how many frames
+            were dropped since it was last told, and whether the connection has to close.
+            While drops go on it is told once a second, and of the rest at their end.
+        flow: Asked before each frame, where ``send`` returns without waiting.
+        needs_task: Whether ``send`` may only be begun in a task; servers are known whose
+            ``send`` does not care.
     """
 
     def __init__(
         self,
         send: Callable[[dict[str, Any]], Awaitable[None]],
-        limit: int,
-        on_overflow: Callable[[int], None],
+        backlog: Backlog,
+        on_dropped: OnDropped,
+        flow: Flow | None = None,
+        *,
+        needs_task: bool = True,
     ) -> None:
         self._send = send
-        self._limit = limit
-        self._on_overflow = on_overflow
+        self._backlog = backlog
+        self._on_dropped = on_dropped
+        self._flow = flow
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[str, int]] = deque()
-        self._bytes = 0
+        self._needs_task = needs_task
+        self._turn = _turn_here()
+        self._waits_for_turn = False
         self._writing = False
-        self._kick: asyncio.Handle | None = None
         self._writer: asyncio.Task[None] | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self._reported = 0
+        self._reported_at: float | None = None
         self._overflowed = False
         self._closed = False
 
     @property
     def unwritten(self) -> bool:
         """Whether frames are queued that nobody is writing."""
-        return bool(self._queue) and not self._writing
+        return not self._writing and bool(self._backlog)
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes queued or being written."""
-        return self._bytes
+        return self._backlog.bytes
 
-    def put(self, frame: str) -> None:
-        """Queue a frame; refused, and reported once, if more than the limit waits already."""
+    def put(self, frame: str, kind: Kind = Kind.MESSAGE) -> bool:
+        """Queue a frame. False says that it is a reply that does not fit: fail its call."""
         if self._closed or self._overflowed:
-            return
-        if self._bytes > self._limit:
-            self._overflowed = True
-            self._on_overflow(self._bytes)
-            return
-        size = len(frame) if frame.isascii() else len(frame.encode())
-        self._queue.append((frame, size))
-        self._bytes += size
-        if not self._writing and self._kick is None:
-            self._kick = self._loop.call_soon(self._start_writer)
+            return True
+        backlog = self._backlog
+        dropped = backlog.dropped
+        verdict = backlog.put(frame, kind)
+        if verdict is Verdict.CLOSE:
+            self._overflow()
+            return True
+        if not self._writing and not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._turn.add(self)
+        if backlog.dropped != dropped:
+            self._report()
+        return verdict is not Verdict.REFUSED
 
-    def _start_writer(self) -> None:
-        self._kick = None
-        if self.unwritten:
+    def _overflow(self) -> None:
+        """Take nothing any more, and lose what waits: the client would not read it."""
+        self._overflowed = True
+        waiting = self._backlog.bytes
+        self._backlog.clear()
+        self._backlog.dropped += 1  # the frame that did not fit
+        self._tell(waiting, closing=True)
+
+    def _report(self) -> None:
+        """Report what was dropped, unless that was done a moment ago."""
+        now = self._loop.time()
+        if self._reported_at is None or now - self._reported_at >= REPORT_EVERY:
+            self._reported_at = now
+            self._tell(self._backlog.bytes)
+
+    def _tell(self, waiting: int, *, closing: bool = False) -> None:
+        dropped, self._reported = self._backlog.dropped - self._reported, self._backlog.dropped
+        if dropped:
+            self._on_dropped(waiting, dropped, closing)
+
+    def have_written(self) -> None:
+        """Write what is queued; where the server makes us wait, a task goes on with it."""
+        self._waits_for_turn = False
+        if self._writing or not self._backlog:
+            return
+        if self._needs_task:
             self._writer = self._loop.create_task(self.flush())
+            return
+        flushing = self.flush()
+        try:
+            waited_for = flushing.send(None)
+        except StopIteration:
+            return
+        self._writer = self._loop.create_task(_go_on(flushing, waited_for))
 
     async def flush(self) -> None:
         """Write what is queued, unless somebody else is at it."""
         if self._writing:
             return
         self._writing = True
-        queue, send = self._queue, self._send
+        backlog, send, flow = self._backlog, self._send, self._flow
         try:
-            while queue:
-                frame, size = queue.popleft()
+            while backlog:
+                if flow is not None and flow.paused:
+                    await flow.resumed()
+                    continue
+                frame, size = backlog.pop()
                 try:
                     await send({"type": "websocket.send", "text": frame})
                 finally:
-                    self._bytes -= size
+                    backlog.written(size)
         except Exception as error:  # noqa: BLE001 - the server's word that the client is gone
             logger.debug("a frame could not be sent: %s", type(error).__name__)
             self.close()
         finally:
             self._writing = False
             self._wake()
-            if queue and not self._closed and self._kick is None:
+            if backlog and not self._closed and not self._waits_for_turn:
                 # Cancelled half way: what is left is another writer's.
-                self._kick = self._loop.call_soon(self._start_writer)
+                self._waits_for_turn = True
+                self._turn.add(self)
 
     async def drain(self) -> None:
         """Wait until everything queued was written, or the outbox closed."""
-        while self._bytes and not self._closed:
+        while self._backlog.bytes and not self._closed:
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
             await waiter
@@ -110,18 +177,69 @@ class Outbox:
     def close(self) -> None:
         """Take no more and forget what is queued."""
         self._closed = True
-        self._bytes -= sum(size for _, size in self._queue)
-        self._queue.clear()
-        if self._kick is not None:
-            self._kick.cancel()
-            self._kick = None
+        if not self._overflowed:
+            self._tell(self._backlog.bytes)
+        self._reported += self._backlog.clear()  # lost with the connection, not to a limit
         if self._writer is not None:
             self._writer.cancel()
         self._wake()
 
     def _wake(self) -> None:
-        if not self._queue or self._closed:
+        if self._closed or not self._backlog:
+            if self._reported_at is not None:
+                self._reported_at = None
+                self._tell(self._backlog.bytes)
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_result(None)
             self._waiters.clear()
+
+
+@coroutine
+def _go_on(flushing: Coroutine[Any, Any, None], waited_for: Any) -> Generator[Any, Any, None]:
+    """
+    Go on in a task with a flush that was begun outside of one.
+
+    Only ever with the ``send`` of a server that is known not to ask for its task: what is
+    begun in the loop itself must not set a timeout, nor tell who runs it.
+    """
+    step: Callable[[Any], Any]
+    while True:
+        try:
+            result = yield waited_for
+        except BaseException as error:  # noqa: BLE001 - the task was cancelled: tell it
+            step, given = flushing.throw, error
+        else:
+            step, given = flushing.send, result
+        try:
+            waited_for = step(given)
+        except StopIteration:
+            return
+
+
+class _Turn:
+    """The outboxes of one event loop that got something to write; they share one callback."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Outbox] = []
+
+    def add(self, outbox: Outbox) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._come)
+        self._waiting.append(outbox)
+
+    def _come(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for outbox in waiting:
+            outbox.have_written()
+
+
+_turns: MutableMapping[asyncio.AbstractEventLoop, _Turn] = weakref.WeakKeyDictionary()
+
+
+def _turn_here() -> _Turn:
+    loop = asyncio.get_running_loop()
+    turn = _turns.get(loop)
+    if turn is None:
+        turn = _turns[loop] = _Turn()
+    return turn

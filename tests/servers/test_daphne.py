@@ -1,7 +1,8 @@
+import asyncio
 import functools
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ class Protocol:
 
     def __init__(self) -> None:
         self.closes: list[tuple[int, bytes, bool]] = []
+        self.transport: Any = None
 
     def sendCloseFrame(self, *, code: int, reasonUtf8: bytes, isReply: bool) -> None:  # noqa: N802, N803
         self.closes.append((code, reasonUtf8, isReply))
@@ -134,3 +136,80 @@ def test_the_protocol_is_the_one_behind_the_send() -> None:
     protocol = Protocol()
 
     assert daphne.protocol_behind(servers_send(protocol)) is protocol
+
+
+# -- what its transport still holds
+
+
+class Transport:
+    """Twisted's, as far as a producer is concerned."""
+
+    def __init__(self) -> None:
+        self.producer: Any = "the HTTP channel"
+        self.producerPaused = False
+
+    def unregisterProducer(self) -> None:  # noqa: N802
+        self.producer = None
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: N802
+        if self.producer is not None:
+            raise RuntimeError("Cannot register producer")
+        assert streaming
+        self.producer = producer
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    daphne._warn_of_unknown_buffer.cache_clear()
+    yield lambda: [text for text in caplog.messages if "buffers for a client" in text]
+    daphne._warn_of_unknown_buffer.cache_clear()
+
+
+async def test_the_transport_says_when_it_is_full() -> None:
+    """BASELINES 3: as its producer we are paused and resumed."""
+    protocol, transport = Protocol(), Transport()
+    protocol.transport = transport
+    flow = daphne.flow_behind(sending_to([]), servers_send(protocol))
+    assert flow is not None
+    assert (transport.producer, flow.paused) == (flow, False)
+
+    transport.producer.pauseProducing()
+    waiting = asyncio.ensure_future(flow.resumed())
+    await asyncio.sleep(0)
+    assert (flow.paused, waiting.done()) == (True, False)
+    transport.producer.resumeProducing()
+    await waiting
+
+    transport.producer.pauseProducing()
+    transport.producer.stopProducing()
+    assert not flow.paused
+
+
+async def test_a_transport_that_is_full_already_is_known_to_be() -> None:
+    """It was paused when the producer before us was told."""
+    protocol, transport = Protocol(), Transport()
+    protocol.transport = transport
+    transport.producerPaused = True
+
+    flow = daphne.flow_behind(servers_send(protocol), None)
+
+    assert flow is not None
+    assert flow.paused
+
+
+@pytest.mark.usefixtures("daphne_runs")
+async def test_an_unknown_buffer_is_warned_of_once(warned: Callable[[], list[str]]) -> None:
+    """Issue: degrade to "unknown", logged once, where ``send`` is wrapped."""
+    assert [daphne.flow_behind(sending_to([]), None) for _ in range(3)] == [None] * 3
+    assert len(warned()) == 1
+
+
+async def test_so_is_a_protocol_that_has_changed(warned: Callable[[], list[str]]) -> None:
+    """Issue: or where the attributes are gone."""
+    assert daphne.flow_behind(servers_send(Protocol()), None) is None
+    assert len(warned()) == 1
+
+
+async def test_other_servers_wait_by_themselves(warned: Callable[[], list[str]]) -> None:
+    """BASELINES 3: uvicorn's ``send`` waits; nothing is unknown."""
+    assert (daphne.flow_behind(sending_to([]), None), warned()) == (None, [])
