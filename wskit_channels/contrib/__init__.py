@@ -1,0 +1,1 @@
+"""Optional adapters, each behind an extra of its own."""
