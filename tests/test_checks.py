@@ -1,3 +1,4 @@
+import io
 import sys
 import types
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from channels.layers import InMemoryChannelLayer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from channels.sessions import SessionMiddlewareStack
+from channels_redis.core import RedisChannelLayer
 from django.core import checks as django_checks
 from django.core.asgi import get_asgi_application
+from django.core.management import call_command
 from django.urls import path
 
 from tests.shell_helpers import RemoteLayer, layer_in_use
@@ -99,6 +102,20 @@ def test_e002_cookies_without_an_origin_check(serve: Serve, unguarded: Any) -> N
     serve(unguarded())
 
     assert found() == ["E002"]
+
+
+def test_e002_is_of_each_place_where_a_router_is_served(serve: Serve) -> None:
+    """DESIGN 10: one guarded place does not make up for another."""
+    application = Router().as_asgi()
+    guarded = AllowedHostsOriginValidator(AuthMiddlewareStack(routed(application)))
+    serve(ProtocolTypeRouter({"a": guarded, "b": AuthMiddlewareStack(routed(application))}))
+    messages = [one for one in django_checks.run_checks() if one.id == "wskit_channels.E002"]
+
+    (message,) = messages
+    assert message.msg == (
+        "<Router with 0 handlers, 0 merged> is served at 'ws/' to users of a cookie session "
+        "without an origin check."
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,6 +228,22 @@ def test_w004_is_silent_about_other_layers() -> None:
         assert found(deploy=True) == []
 
 
+def test_manage_py_check_deploy_reports_it() -> None:
+    """DESIGN 10: ``manage.py check --deploy``, and not ``manage.py check``."""
+    output = io.StringIO()
+    with layer_in_use(InMemoryChannelLayer()):
+        call_command("check", stderr=output)
+        before = output.getvalue()
+        call_command("check", deploy=True, stderr=output)
+
+    assert "wskit_channels" not in before
+    line = next(line for line in output.getvalue().splitlines() if "wskit_channels" in line)
+    assert line == (
+        "?: (wskit_channels.W004) CHANNEL_LAYERS['default'] is the in-memory layer: topics reach "
+        "one process only."
+    )
+
+
 # -- W005, W006: traps of channels_redis and redis-py
 
 
@@ -270,6 +303,19 @@ def test_w006_is_silent_about_longer_time_outs(serve: Serve, settings: Any, time
     serve(websocket_application(patterns()))
 
     assert found() == []
+
+
+class OwnRedisLayer(RedisChannelLayer):  # type: ignore[misc]  # it brings no types
+    """A project's own layer, with the traps of the one that it derives from."""
+
+
+def test_layers_that_are_derived_have_the_same_traps(serve: Serve, settings: Any) -> None:
+    """DESIGN 10: W005 and W006, for a subclass."""
+    backend, config = f"{__name__}.OwnRedisLayer", {"hosts": ["redis://127.0.0.1:1"]}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
+    serve(websocket_application(patterns()))
+
+    assert found() == ["W005", "W006"]
 
 
 def test_w006_is_silent_about_older_redis_py(

@@ -5,7 +5,6 @@ System checks: misconfiguration that would else be silent.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, channel_layers
@@ -14,11 +13,9 @@ from django.core.checks import CheckMessage, Error, Tags
 from django.core.checks import Warning as CheckWarning
 from django.core.checks import register as register_check
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
-from wskit_channels.asgi import OriginCheck, WebSocketApplication
 from wskit_channels.conf import get_settings
-from wskit_channels.routing.router import Router
+from wskit_channels.discovery import served_routers
 
 __all__ = ["register"]
 
@@ -72,23 +69,22 @@ def check_daphne(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def check_origin(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E002: another site's page could open a socket with a visitor's cookies."""
-    errors: list[CheckMessage] = []
-    for router, guard in served_routers():
-        if guard.authenticates and not guard.checks_origin:
-            errors.append(
-                Error(
-                    f"{router!r} is served to users of a cookie session without an origin check.",
-                    hint="Serve it by wskit_channels.asgi.websocket_application(), or put "
-                    "Channels' AllowedHostsOriginValidator around it.",
-                    id="wskit_channels.E002",
-                )
-            )
-    return errors
+    return [
+        Error(
+            f"{found.router!r} is served at {found.path!r} to users of a cookie session without "
+            "an origin check.",
+            hint="Serve it by wskit_channels.asgi.websocket_application(), or put "
+            "Channels' AllowedHostsOriginValidator around it.",
+            id="wskit_channels.E002",
+        )
+        for found in served_routers()
+        if found.authenticates and not found.checks_origin
+    ]
 
 
 def check_layer(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """W003: topics would reach no other process, and nothing says so."""
-    aliases = {router.channel_layer for router, _ in served_routers()}
+    aliases = {found.router.channel_layer for found in served_routers()}
     return [
         CheckWarning(
             f"CHANNEL_LAYERS has no {alias!r}: topics reach this process only.",
@@ -102,7 +98,7 @@ def check_layer(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def check_layer_in_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """W004: the in-memory layer, which reaches one process, in a deployment."""
-    aliases = {router.channel_layer for router, _ in served_routers()}
+    aliases = {found.router.channel_layer for found in served_routers()}
     return [
         CheckWarning(
             f"CHANNEL_LAYERS[{alias!r}] is the in-memory layer: topics reach one process only.",
@@ -159,11 +155,15 @@ def check_redis_timeout(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _redis_layers() -> list[tuple[str, Any]]:
-    """The layers of channels_redis that served routers use."""
-    aliases = {router.channel_layer for router, _ in served_routers()}
-    found = [(alias, channel_layers[alias]) for alias in sorted(aliases) if alias in channel_layers]
+    """The core layers of channels_redis, and those derived from them, that routers use."""
+    aliases = {found.router.channel_layer for found in served_routers()}
+    layers = [
+        (alias, channel_layers[alias]) for alias in sorted(aliases) if alias in channel_layers
+    ]
     return [
-        (alias, layer) for alias, layer in found if type(layer).__module__ == "channels_redis.core"
+        (alias, layer)
+        for alias, layer in layers
+        if any(kind.__module__ == "channels_redis.core" for kind in type(layer).__mro__)
     ]
 
 
@@ -173,74 +173,3 @@ def _times_out(host: Any) -> bool:
         return True
     timeout = host["socket_timeout"]
     return timeout is not None and timeout <= 5
-
-
-class Guard:
-    """What stands between the server and a router."""
-
-    def __init__(self, authenticates: bool = False, checks_origin: bool = False) -> None:
-        self.authenticates = authenticates
-        self.checks_origin = checks_origin
-
-
-def served_routers() -> Iterator[tuple[Router[Any], Guard]]:
-    """
-    The routers that ``ASGI_APPLICATION`` serves.
-
-    Whatever cannot be imported or looked into is passed over: other checks and the
-    server itself report that better.
-    """
-    path = getattr(settings, "ASGI_APPLICATION", None)
-    if not path:
-        return
-    try:
-        application = import_string(path)
-    except Exception:  # noqa: BLE001 - the project's own module
-        return
-    seen: set[int] = set()
-    yield from _walk(application, Guard(), seen)
-
-
-def _walk(application: Any, guard: Guard, seen: set[int]) -> Iterator[tuple[Router[Any], Guard]]:
-    if application is None or id(application) in seen:
-        return
-    seen.add(id(application))
-    options = getattr(application, "consumer_initkwargs", None)
-    if options is not None:
-        consumer = application.consumer_class
-        router = options.get("router") or getattr(consumer, "router", None)
-        if isinstance(router, Router):
-            yield router, guard
-        return
-    guard = _guarded(application, guard)
-    for inner in _inside(application):
-        yield from _walk(inner, guard, seen)
-
-
-def _guarded(application: Any, guard: Guard) -> Guard:
-    from channels.security.websocket import OriginValidator
-    from channels.sessions import SessionMiddleware
-
-    if isinstance(application, WebSocketApplication):
-        return Guard(application.session, checks_origin=True)
-    return Guard(
-        guard.authenticates or isinstance(application, SessionMiddleware),
-        guard.checks_origin or isinstance(application, OriginValidator | OriginCheck),
-    )
-
-
-def _inside(application: Any) -> Sequence[Any]:
-    """What an ASGI application of Channels, Django or this library passes on to."""
-    if isinstance(application, WebSocketApplication):
-        try:
-            patterns: Sequence[Any] = application.patterns
-        except Exception:  # noqa: BLE001 - the project's own module
-            return []
-        return [pattern.callback for pattern in patterns if hasattr(pattern, "callback")]
-    found: list[Any] = [
-        getattr(application, "inner", None),
-        getattr(application, "application", None),
-    ]
-    found += getattr(application, "application_mapping", {}).values()
-    found += [getattr(route, "callback", None) for route in getattr(application, "routes", ())]
-    return found
