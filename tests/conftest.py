@@ -1,10 +1,34 @@
+import logging
 import os
 from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
 
+from tests.canaries import CanaryWatch
 from tests.live.servers import free_port
+
+_watch = CanaryWatch()
+
+
+def pytest_configure() -> None:
+    """Look on at whatever the whole run logs."""
+    logging.getLogger().addHandler(_watch)
+
+
+def pytest_unconfigure() -> None:
+    logging.getLogger().removeHandler(_watch)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No payload, token, cookie or query that a test marked as a canary may have been logged."""
+    if _watch.found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _watch.found:
+        terminalreporter.write_line(f"FAILED: a canary was logged: {line}", red=True)
 
 
 @pytest.fixture(scope="session")
