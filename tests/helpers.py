@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -157,3 +158,8 @@ async def settle(turns: int = 50) -> None:
     """Let the loop run until everything that can go on has; for "and nothing else happens"."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+def named(value: object) -> str:
+    """A test's id for a value: the same in every run, whatever its address."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -226,7 +226,7 @@ async def test_with_a_session_there_is_a_user() -> None:
     await client.accepted()
     client.write("PING", {})
 
-    assert await client.receive() == ("PONG", {"text": "LazyObject False"})
+    assert await client.receive() == ("PONG", {"text": "SessionStore False"})
     await client.disconnect()
 
 

@@ -10,10 +10,11 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
-from django.test import AsyncClient
+from django.test import AsyncClient, override_settings
 from django.urls import path
 from pydantic import BaseModel
 
+from tests.helpers import named
 from tests.shell_helpers import Client, Ping, Pong, connect
 from wskit_channels import CloseConnection, Context, Handshake, Router, WsKitError
 from wskit_channels.asgi import websocket_application
@@ -122,7 +123,7 @@ async def test_without_data_it_returns_a_bool(answer: bool | None, admitted: boo
         (None, 1),
         (None, ""),
     ],
-    ids=repr,
+    ids=named,
 )
 async def test_an_answer_of_the_wrong_type_is_a_bug(
     data: Any, answer: Any, caplog: pytest.LogCaptureFixture
@@ -375,3 +376,34 @@ async def test_a_server_that_cancels_during_authentication_ends_the_connection()
     with pytest.raises(asyncio.CancelledError):
         await client.ended()
     assert (client.sent, ran) == ([], [])
+
+
+# -- errors that close
+
+
+@pytest.mark.parametrize(
+    ("code", "key", "close"),
+    [
+        ("UNAUTHENTICATED", "CLOSE_ON_UNAUTHENTICATED", (4401, "UNAUTHENTICATED")),
+        ("PERMISSION_DENIED", "CLOSE_ON_PERMISSION_DENIED", (4403, "PERMISSION_DENIED")),
+    ],
+)
+async def test_an_error_may_close_its_connection(code: Any, key: str, close: Any) -> None:
+    """PROTOCOL 8: after the frame, where the setting says so, and only for its own code."""
+    router = Router[Any]()
+
+    @router.on(Ping)
+    async def ping(ctx: Context[Ping]) -> None:
+        ctx.error("NOT_FOUND")
+        ctx.error(code)
+
+    with override_settings(WSKIT={key: True}):
+        client = await connect(router.as_asgi())
+        client.write("PING", {})
+        codes = [(await client.receive())[1]["code"] for _ in range(2)]
+        assert (codes, await client.closed()) == (["NOT_FOUND", code], close)
+
+    stays = await connect(router.as_asgi())
+    stays.write("PING", {})
+    assert [(await stays.receive())[1]["code"] for _ in range(2)] == ["NOT_FOUND", code]
+    await stays.disconnect()

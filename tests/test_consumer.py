@@ -20,8 +20,11 @@ from wskit_channels import (
     Router,
     Rpc,
     RpcContext,
+    WsKitError,
+    rpc,
 )
-from wskit_channels.consumer import WsKitConsumer, new_client_id
+from wskit_channels.consumer import WsKitConsumer
+from wskit_channels.live import new_client_id
 
 
 class Wait(Message, type="WAIT"):
@@ -221,7 +224,7 @@ async def test_limits_are_resolved_when_serving_starts() -> None:
 def test_a_client_id_is_a_uuid_of_version_7(monkeypatch: pytest.MonkeyPatch) -> None:
     """DESIGN 2: ``client_id``; RFC 9562, 5.7: 48 bits of milliseconds, version, variant."""
     nanoseconds = 0x0123456789AB * 1_000_000
-    monkeypatch.setattr("wskit_channels.consumer.time.time_ns", lambda: nanoseconds)
+    monkeypatch.setattr("wskit_channels.live.time.time_ns", lambda: nanoseconds)
 
     found = uuid.UUID(new_client_id())
 
@@ -234,7 +237,7 @@ def test_client_ids_sort_by_time_and_never_repeat(monkeypatch: pytest.MonkeyPatc
     ids = []
     for millisecond in range(100):
         monkeypatch.setattr(
-            "wskit_channels.consumer.time.time_ns", lambda at=millisecond: at * 1_000_000
+            "wskit_channels.live.time.time_ns", lambda at=millisecond: at * 1_000_000
         )
         ids.append(new_client_id())
 
@@ -459,6 +462,75 @@ async def test_a_client_that_reads_nothing_is_closed_and_reported_once() -> None
     assert [(one.type, one.limit, one.observed > 1000) for one in reports] == [
         ("socket_buffer_bytes", 1000, True)
     ]
+
+
+Question = rpc("QUESTION", {"text": str}, "ANSWER", {"text": str})
+
+
+def answering(**limits: Any) -> tuple[Router[Any], list[LimitExceeded]]:
+    """A router whose call reports progress and answers with what it is asked, or fails."""
+    router, reports = Router[Any](limits=Limits(**limits)), list[LimitExceeded]()
+
+    @router.rpc(Question)
+    async def question(ctx: RpcContext[Any]) -> None:
+        text = ctx.payload.text
+        if text == "fail":
+            raise WsKitError("NOT_FOUND", "x" * 1000)
+        ctx.progress("p" * len(text))
+        ctx.reply(Question.response(text=text))
+
+    @router.on_limit_exceeded
+    async def report(info: LimitExceeded) -> None:
+        reports.append(info)
+
+    return router, reports
+
+
+async def test_a_reply_that_does_not_fit_becomes_an_error() -> None:
+    """DESIGN 6: progress is dropped first, and the call is answered all the same."""
+    router, reports = answering(socket_buffer_limit_bytes=2000)
+    client = await connect(router.as_asgi())
+    client.may_send.clear()
+    for number in range(3):
+        client.write("QUESTION", {"text": "x" * 1500}, correlationId=str(number))
+    await until(lambda: len(reports) == 1)
+    client.may_send.set()
+
+    frames = [await client.frame() for _ in range(4)]
+    assert [(one["type"], one["meta"]["correlationId"]) for one in frames] == [
+        ("$ws:rpc-progress", "0"),
+        ("ANSWER", "0"),
+        ("RPC_ERROR", "1"),
+        ("RPC_ERROR", "2"),
+    ]
+    assert frames[2]["payload"] == {
+        "code": "RESOURCE_EXHAUSTED",
+        "message": "The reply did not fit",
+        "retryable": True,
+    }
+    await client.disconnect()
+    assert {one.type for one in reports} == {"socket_buffer_bytes"}
+    assert sum(one.dropped for one in reports) == 4  # two progress frames, two replies
+
+
+async def test_errors_that_nobody_reads_end_in_a_close() -> None:
+    """DESIGN 6: their reserve is 64 KiB; what was queued is reported as lost."""
+    router, reports = answering(
+        socket_buffer_limit_bytes=2000, on_slow_consumer="drop", close_timeout=0.01
+    )
+    client = await connect(router.as_asgi())
+    client.may_send.clear()
+    for number in range(80):
+        client.write("QUESTION", {"text": "fail"}, correlationId=str(number))
+    await until(lambda: reports)
+    client.may_send.set()
+    await client.ended()
+
+    (report,) = reports
+    assert (report.type, report.limit) == ("socket_buffer_bytes", 2000)
+    assert 2000 + 64 * 1024 < report.observed < 2000 + 66 * 1024
+    assert report.dropped > 50
+    assert client.sent[-1]["code"] == 1013
 
 
 # -- on_open

@@ -63,7 +63,7 @@ def test_the_top_level_needs_no_django() -> None:
     assert (done.stdout, done.stderr) == ("['PING']\n[]\n", "")
 
 
-@pytest.mark.parametrize("storey", ["protocol", "routing"])
+@pytest.mark.parametrize("storey", ["protocol", "routing", "client", "codegen"])
 def test_every_module_of_the_lower_storeys_needs_no_django(storey: str) -> None:
     """DESIGN 4: what each storey may import."""
     names = [
@@ -102,6 +102,28 @@ def imported(path: Path) -> set[str]:
                 "pydantic",
                 "pydantic_core",
                 "typing_extensions",
+                "wskit_channels.protocol",
+                "wskit_channels.routing",
+            },
+        ),
+        (
+            "client",
+            {
+                "pydantic",
+                "typing_extensions",
+                "websockets",
+                "wskit_channels.client",
+                "wskit_channels.protocol",
+            },
+        ),
+        (
+            "codegen",
+            {
+                "msgspec",
+                "pydantic",
+                "pydantic_core",
+                "typing_extensions",
+                "wskit_channels.codegen",
                 "wskit_channels.protocol",
                 "wskit_channels.routing",
             },

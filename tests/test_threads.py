@@ -767,3 +767,27 @@ async def test_a_lease_cancelled_while_it_waits_for_its_own_thread_is_unbound(
 
     await until(lambda: [one.bound for one in threads_module._pool()._threads] == [0])
     assert threads_module._pool().waiting == {}
+
+
+async def test_a_plain_wrapper_around_an_async_handler_loses_nothing() -> None:
+    """A decorator that hides what it wraps: the coroutine that it returns is awaited."""
+    router = Router[Any]()
+
+    def wrapped(handler: Any) -> Any:
+        return lambda ctx: handler(ctx)
+
+    @router.on(Ping)
+    @wrapped
+    async def ping(ctx: Context[Ping]) -> None:
+        ctx.send(Pong(text="event"))
+
+    @router.rpc(Call)
+    @wrapped
+    async def call(ctx: RpcContext[Call]) -> Done:
+        return Done()
+
+    client = await connect(router.as_asgi())
+    client.write("PING", {})
+    client.write("CALL", correlationId="1")
+    assert sorted([(await client.receive())[0] for _ in range(2)]) == ["DONE", "PONG"]
+    await client.disconnect()

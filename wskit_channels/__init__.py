@@ -12,14 +12,25 @@ from wskit_channels.protocol.errors import (
     PubSubError,
     WsKitError,
 )
+from wskit_channels.protocol.heartbeat import Heartbeat
 from wskit_channels.protocol.limits import LimitExceeded, Limits
 from wskit_channels.protocol.messages import Message, Meta, Rpc, message, response_of, rpc
 from wskit_channels.protocol.topics import Topic
 from wskit_channels.protocol.validation import PydanticValidator, Validator
 from wskit_channels.routing.context import CloseContext, ConnectionContext, Context, RpcContext
 from wskit_channels.routing.handshake import Handshake, User
+from wskit_channels.routing.idempotency import IdempotencyStore, MemoryIdempotencyStore
 from wskit_channels.routing.middleware import CallNext
 from wskit_channels.routing.policy import TopicAction
+from wskit_channels.routing.ratelimit import (
+    Decision,
+    Limiter,
+    MemoryLimiter,
+    per_address,
+    per_user,
+    per_user_per_type,
+    rate_limit,
+)
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.router import Router, RouterFrozen
 from wskit_channels.routing.shell import AppNotInstalled
@@ -35,11 +46,17 @@ __all__ = [
     "CloseContext",
     "ConnectionContext",
     "Context",
+    "Decision",
     "DuplicateRoute",
     "ErrorCode",
     "Handshake",
+    "Heartbeat",
+    "IdempotencyStore",
     "LimitExceeded",
+    "Limiter",
     "Limits",
+    "MemoryIdempotencyStore",
+    "MemoryLimiter",
     "Message",
     "Meta",
     "PubSubError",
@@ -59,6 +76,10 @@ __all__ = [
     "Validator",
     "WsKitError",
     "message",
+    "per_address",
+    "per_user",
+    "per_user_per_type",
+    "rate_limit",
     "response_of",
     "rpc",
     "throttled",

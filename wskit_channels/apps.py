@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import (
     ObjectDoesNotExist,
     PermissionDenied,
@@ -111,7 +111,12 @@ class WsKitChannelsConfig(AppConfig):
     verbose_name = "WebSockets"
 
     def ready(self) -> None:
-        from wskit_channels import checks
+        from wskit_channels import checks, redaction
 
         checks.register()
+        redaction.install()
         shell.install(DjangoShell())
+        if apps.is_installed("django.contrib.auth"):
+            from wskit_channels import signals
+
+            signals.connect()

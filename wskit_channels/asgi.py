@@ -4,23 +4,31 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlparse, urlsplit
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
-from channels.security.websocket import OriginValidator, WebsocketDenier
-from django.conf import settings
+from channels.security.websocket import OriginValidator
+from django.conf import settings as django_settings
 from django.http.request import split_domain_port, validate_host
 from django.urls import re_path
 from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 
+from wskit_channels.account import SESSIONS
+from wskit_channels.conf import get_settings
+from wskit_channels.consumer import WsKitConsumer
+from wskit_channels.routing.handshake import Handshake
 from wskit_channels.threads import pooled
 from wskit_channels.transport import SERVER_SEND
 
 __all__ = ["WebSocketApplication", "websocket_application"]
+
+logger = logging.getLogger("wskit_channels.auth")
 
 
 def websocket_application(
@@ -37,9 +45,10 @@ def websocket_application(
             the first connection.
         allowed_origins: Origins that may connect, as Channels' ``OriginValidator`` takes
             them; "*" is any. By default those of the request's own host, of
-            ``ALLOWED_HOSTS`` ("*" does not count) and of ``CSRF_TRUSTED_ORIGINS``.
-        session: False for token-only applications: no cookies, session or user are
-            loaded, and a client that sends no Origin is let through.
+            ``ALLOWED_HOSTS`` ("*" does not count, nor does another port) and of
+            ``CSRF_TRUSTED_ORIGINS``.
+        session: False for token-only applications: no session or user is loaded, unless
+            ``await request.load_user()`` asks, and a client without an Origin is let through.
     """
     return WebSocketApplication(patterns, allowed_origins, session)
 
@@ -69,26 +78,48 @@ class WebSocketApplication:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._inner is None:
+            patterns = list(self.patterns)
+            if self.session:
+                patterns = [_with_session(pattern) for pattern in patterns]
             # What no pattern matches is refused, and not a traceback for whoever asks.
-            denier: Any = WebsocketDenier.as_asgi()
-            patterns: list[Any] = [*self.patterns, re_path(r"", denier)]
-            routes = URLRouter(patterns)
-            self._inner = OriginCheck(
-                AuthMiddlewareStack(routes) if self.session else routes,
-                self._allowed_origins,
-                needs_origin=self.session,
-            )
+            refusal: Any = _refuse
+            routes = URLRouter([*patterns, re_path(r"", refusal)])
+            self._inner = OriginCheck(routes, self._allowed_origins, needs_origin=self.session)
         # Before any wrapper: closing under daphne needs the server's own send.
-        scope = {**scope, SERVER_SEND: send}
+        scope = {**scope, SERVER_SEND: send, SESSIONS: self.session}
         with pooled():
             await self._inner(scope, receive, send)
+
+
+def _with_session(pattern: Any) -> Any:
+    """
+    A pattern whose application finds a session and a user in its scope.
+
+    Ours loads them itself, when it needs them; another's is given them as Channels does.
+    """
+    application = pattern.callback
+    if issubclass(getattr(application, "consumer_class", object), WsKitConsumer):
+        return pattern
+    pattern = copy.copy(pattern)
+    if isinstance(application, URLRouter):
+        pattern.callback = URLRouter([_with_session(inner) for inner in application.routes])
+    else:
+        pattern.callback = AuthMiddlewareStack(application)
+    return pattern
+
+
+async def _refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse a handshake; servers make HTTP 403 of it."""
+    await receive()
+    await send({"type": "websocket.close"})
 
 
 class OriginCheck(OriginValidator):
     """
     Channels' ``OriginValidator``, with Django's own idea of which origins are trusted.
 
-    A missing Origin is let through only where cookies do not authenticate.
+    A missing Origin is let through only where no cookie authenticates: without
+    ``needs_origin``, and for a client that carries a token and no session cookie.
     """
 
     def __init__(
@@ -100,17 +131,29 @@ class OriginCheck(OriginValidator):
         self._needs_origin = needs_origin
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = dict(scope.get("headers", ()))
-        origin = headers.get(b"origin")
-        host = headers.get(b"host", b"").decode("latin-1")
-        if origin is not None and _parsed(origin.decode("latin-1")) is None:
-            await WebsocketDenier()(scope, receive, send)  # Channels' validator would raise
-        elif (origin is None and not self._needs_origin) or (
-            self._by_host and origin is not None and is_trusted(origin.decode("latin-1"), host)
-        ):
+        settings = get_settings()
+        handshake = Handshake(
+            scope,
+            token_parameter=settings.token_parameter,
+            token_subprotocol=settings.token_subprotocol_prefix,
+        )
+        if self._lets_through(handshake):
             await self._guarded(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            logger.info("refused a handshake: its origin is not allowed")
+            await _refuse(scope, receive, send)
+
+    def _lets_through(self, handshake: Handshake) -> bool:
+        origin = handshake.origin
+        if origin is None:
+            cookie = django_settings.SESSION_COOKIE_NAME in handshake.cookies
+            free = not self._needs_origin or (handshake.token is not None and not cookie)
+            return free or bool(self.valid_origin(None))
+        if _parsed(origin) is None:
+            return False
+        if self._by_host and is_trusted(origin, handshake.headers.get("host", "")):
+            return True
+        return bool(self.valid_origin(urlparse(origin)))
 
 
 def is_trusted(origin: str, host: str) -> bool:
@@ -118,10 +161,11 @@ def is_trusted(origin: str, host: str) -> bool:
     parts = _parsed(origin)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return False
-    if any(_is_meant(parts, pattern) for pattern in settings.CSRF_TRUSTED_ORIGINS):
+    if any(_is_meant(parts, pattern) for pattern in django_settings.CSRF_TRUSTED_ORIGINS):
         return True
     named = [name for name in _allowed_hosts() if name != "*"]
-    if validate_host(parts.hostname, named):
+    # Another port is another origin, with the same cookies: hosts are trusted without one.
+    if (parts.port is None or _in_development()) and validate_host(parts.hostname, named):
         return True
     # The same host by whatever name it was asked for, as long as Django answers to that name.
     return parts.netloc.lower() == host.lower() and validate_host(
@@ -145,7 +189,12 @@ def _is_meant(origin: SplitResult, pattern: str) -> bool:
     return scheme == origin.scheme and is_same_domain(origin.netloc, netloc.lstrip("*"))
 
 
+def _in_development() -> bool:
+    """Whether Django itself answers to local names only, at any port."""
+    return bool(django_settings.DEBUG and not django_settings.ALLOWED_HOSTS)
+
+
 def _allowed_hosts() -> list[str]:
-    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+    if _in_development():
         return [".localhost", "127.0.0.1", "[::1]"]
-    return list(settings.ALLOWED_HOSTS)
+    return list(django_settings.ALLOWED_HOSTS)

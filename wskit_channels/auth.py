@@ -1,99 +1,70 @@
 """
-Admission: who may connect, and with what data.
+Ending the live connections of a user, a session or a client, in every process.
+
+They are closed with 4401, all tabs, within a second where the channel layer works. What
+changes through Django's own ways needs none of this: logging out, ``save()`` and
+``delete()`` of a user, a new password. A bare ``QuerySet.update`` tells nobody: the next
+look at who may stay (``WSKIT["REVALIDATE_INTERVAL"]``) finds it.
+
+The functions whose names start with ``a`` are for async code; the others run anywhere.
+None of them raises where the channel layer fails: that is logged.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-from channels.db import database_sync_to_async
+from wskit_channels.control import agive, give
+from wskit_channels.identity import digest
 
-from wskit_channels.protocol.errors import CloseConnection, WsKitError
-from wskit_channels.routing.functions import from_within, is_async, name_of
-from wskit_channels.routing.handshake import Handshake
-from wskit_channels.routing.router import Router
-from wskit_channels.routing.shell import get_shell
-
-__all__ = ["Admission", "admit"]
-
-logger = logging.getLogger("wskit_channels.auth")
-
-UNAUTHENTICATED = (4401, "UNAUTHENTICATED")
-FORBIDDEN = (4403, "PERMISSION_DENIED")
-BUG = (1011, "INTERNAL")
+__all__ = [
+    "adisconnect",
+    "adisconnect_session",
+    "adisconnect_user",
+    "disconnect",
+    "disconnect_session",
+    "disconnect_user",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The connection's data, or the close that refuses it."""
-
-    data: Any = None
-    refusal: tuple[int, str] | None = None
+def disconnect_user(user: Any) -> None:
+    """Close every connection of a user, who is given as a user or as a primary key."""
+    give(user=_key_of(user))
 
 
-async def admit(router: Router[Any], handshake: Handshake) -> Admission:
+async def adisconnect_user(user: Any) -> None:
+    """``disconnect_user`` for async code."""
+    await agive(user=_key_of(user))
+
+
+def disconnect_session(session_key: str) -> None:
+    """Close every connection that was opened with a session's cookie."""
+    give(session=digest(session_key))
+
+
+async def adisconnect_session(session_key: str) -> None:
+    """``disconnect_session`` for async code."""
+    await agive(session=digest(session_key))
+
+
+def disconnect(client_id: str) -> None:
+    """Close one connection."""
+    give(client=client_id)
+
+
+async def adisconnect(client_id: str) -> None:
+    """``disconnect`` for async code."""
+    await agive(client=client_id)
+
+
+def _key_of(user: Any) -> str:
     """
-    Ask a router's hooks whether a client may connect. Never raises.
+    A user's primary key as text.
 
-    An exception in ``on_upgrade`` is logged and suppressed; one in ``authenticate``
-    refuses: with 4401 or 4403 if that is what it means, else with 1011, as it is a bug.
+    Raises:
+        ValueError: For an anonymous or an unsaved user, who has none.
     """
-    hooks = router.freeze().hooks
-    for hook in hooks.on_upgrade:
-        try:
-            await _run(hook, handshake)
-        except Exception:
-            logger.exception("hook failed: hook=%s", name_of(hook))
-    if router.login_required and not handshake.user.is_authenticated:
-        return Admission(refusal=UNAUTHENTICATED)
-    if not hooks.authenticate:
-        return Admission(router.make_data())
-    hook = hooks.authenticate[0]
-    try:
-        return _judge(router, await _run(hook, handshake), hook)
-    except Exception as error:  # noqa: BLE001 - every failure refuses
-        return Admission(refusal=_refusal(router, error, hook))
-
-
-async def _run(hook: Callable[..., Any], handshake: Handshake) -> Any:
-    if is_async(hook):
-        return await from_within(hook(handshake))
-    return await database_sync_to_async(hook)(handshake)
-
-
-def _judge(router: Router[Any], found: Any, hook: Callable[..., Any]) -> Admission:
-    if found is None or found is False:
-        return Admission(refusal=UNAUTHENTICATED)
-    if router.data_class is None:
-        if found is not True:
-            raise TypeError(f"{name_of(hook)} returns a bool, or data where Router(data=) is given")
-        return Admission(SimpleNamespace())
-    if not isinstance(found, router.data_class):
-        raise TypeError(
-            f"{name_of(hook)} returned a {type(found).__name__}, "
-            f"not a {router.data_class.__name__} or None"
-        )
-    return Admission(found)
-
-
-def _refusal(router: Router[Any], error: Exception, hook: Callable[..., Any]) -> tuple[int, str]:
-    if isinstance(error, CloseConnection):
-        return error.code, error.reason
-    try:
-        answer = _answer_to(router, error)
-    except Exception as broken:  # noqa: BLE001 - a mapping that raises is one more bug
-        broken.__cause__, error, answer = error, broken, None
-    if answer is None:
-        logger.error("authentication failed: hook=%s", name_of(hook), exc_info=error)
-        return BUG
-    return FORBIDDEN if answer.code == "PERMISSION_DENIED" else UNAUTHENTICATED
-
-
-def _answer_to(router: Router[Any], error: Exception) -> WsKitError | None:
-    if isinstance(error, WsKitError):
-        return error
-    return router.freeze().as_error(error) or get_shell().as_error(error)
+    key = getattr(user, "pk", user)
+    if key is None:
+        raise ValueError(f"{user!r} has no primary key: it is anonymous, or was never saved.")
+    return str(key)

@@ -10,33 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import time
-import uuid
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
-from wskit_channels import auth
+from wskit_channels import admission
+from wskit_channels.account import SESSIONS, Account, SessionLoader
 from wskit_channels.conf import get_settings
+from wskit_channels.drain import drain_on_sigterm
+from wskit_channels.live import Live, new_client_id
 from wskit_channels.own_channel import OwnChannel, wants_own_channel
-from wskit_channels.protocol import wire
-from wskit_channels.protocol.calls import CallTable
-from wskit_channels.protocol.connection import Connection
+from wskit_channels.registry import Registry, registry_here
 from wskit_channels.routing.dispatch import Dispatcher
 from wskit_channels.routing.handshake import Handshake
-from wskit_channels.routing.peer import Peer
+from wskit_channels.routing.log import fields
 from wskit_channels.routing.router import Router
-from wskit_channels.servers import daphne
+from wskit_channels.seats import Seats
 from wskit_channels.threads import pooled
-from wskit_channels.transport import SERVER_SEND, ConsumerTransport
+from wskit_channels.transport import close_now, refuse_by_http
 
 __all__ = ["WsKitConsumer"]
+
+FORBIDDEN = (4401, 4403)
+"""Close codes in the place of which a handshake can be refused."""
 
 logger = logging.getLogger("wskit_channels.consumer")
 
@@ -53,6 +53,8 @@ class WsKitConsumer(AsyncWebsocketConsumer):
 
     A subclass may override ``connect``, ``receive`` and ``disconnect``, calling ``super()``:
     a ``connect`` that accepts by itself has authenticated nobody, and is closed with 1011.
+    ``refuse="http"`` has who may not connect refused with HTTP 403, in the place of an
+    accepted socket that is closed with 4401 or 4403.
     ``own_channel`` gives it a channel of its own in the channel layer, and with it
     ``channel_name`` and ``groups``; None does so where it defines a channel-layer handler:
     an ``async`` method with one argument that this class does not have.
@@ -60,14 +62,15 @@ class WsKitConsumer(AsyncWebsocketConsumer):
 
     router: ClassVar[Router[Any] | None] = None
     own_channel: bool | None = None
+    refuse: ClassVar[Literal["close", "http"]] = "close"
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self._channel: OwnChannel | None = None
-        self._transport: ConsumerTransport | None = None
-        self._dispatcher: Dispatcher | None = None
-        self._peer: Peer | None = None
+        self._live: Live | None = None
         self._accepted = False
+        self._refused = False
+        self._seats: Seats | None = None
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -101,6 +104,8 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         self._send: Any = send
         if scope["type"] != "websocket":
             raise ValueError(f"{type(self).__name__} serves WebSockets, not {scope['type']!r}.")
+        if get_settings().drain_on_sigterm:
+            drain_on_sigterm()
         with pooled():
             message = await receive()
             if message["type"] == "websocket.connect":
@@ -112,9 +117,13 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             await self._channel.open()
         try:
             await self._connect()
-            if self._transport is not None:
-                await self._run(receive)
+            if self._live is not None:
+                await self._run(receive, self._live)
         finally:
+            if self._live is not None:
+                registry_here().remove(self._live)
+            if self._seats is not None:
+                await self._seats.leave_all()
             if self._channel is not None:
                 await self._channel.close()
 
@@ -125,10 +134,10 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             await self.accept()
         except DenyConnection:
             await super().close()
-        if self._accepted and self._peer is None:
+        if self._accepted and self._live is None and not self._refused:
             # Nobody was authenticated, so that nobody may be served.
             logger.error("%s.connect() must call super().connect()", type(self).__name__)
-            await daphne.close(self._send, self._scope.get(SERVER_SEND), 1011, "INTERNAL")
+            await close_now(self._scope, self._send, 1011, "INTERNAL")
 
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
         """Accept the socket; ``connect`` does."""
@@ -142,62 +151,62 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         Who is refused is accepted and closed with 4401, since a close before accept
         reaches browsers as a bare HTTP 403 (``PROTOCOL 8``).
         """
-        router = self._router
+        router, registry = self._router, registry_here()
+        limits, client_id = router.limits.resolved(get_settings().limits), new_client_id()
+        known = registry.identities.generation
+        handshake = self._handshake(registry)
+        self._seats = Seats(client_id, limits, router.channel_layer)
+        loads_user = bool(self._scope.get(SESSIONS))
+        admitted = await admission.admit(router, handshake, self._seats, loads_user=loads_user)
+        if not await self._accept_or_refuse(router, registry, handshake, admitted.refusal):
+            return
+        self._live = live = Live(
+            router,
+            self._scope,
+            self._send,
+            handshake,
+            admitted.data,
+            limits=limits,
+            account=Account(self._scope, self._seats),
+            client_id=client_id,
+        )
+        registry.add(live)
+        if registry.identities.generation != known:
+            registry.revalidation.check([live])  # an order may have come too early for us
+        if registry.drained is not None:
+            live.say_bye(random.uniform(0, get_settings().drain_window))  # noqa: S311 - jitter
+            live.transport.close(1012, "RESTART")
+
+    def _handshake(self, registry: Registry) -> Handshake:
         settings = get_settings()
-        handshake = Handshake(
+        cookies_count = SESSIONS in self._scope
+        return Handshake(
             self._scope,
             token_parameter=settings.token_parameter,
             token_subprotocol=settings.token_subprotocol_prefix,
+            trusted_proxies=settings.proxies,
+            loader=SessionLoader(self._scope, registry.identities) if cookies_count else None,
         )
-        admission = await auth.admit(router, handshake)
-        subprotocol = handshake.select_subprotocol(router.subprotocols)
-        await self.accept(subprotocol)
-        self._open(handshake, admission.data)
-        if admission.refusal is not None:
-            assert self._transport is not None  # noqa: S101 - opened above
-            transport, self._transport = self._transport, None
-            await transport.send_close(*admission.refusal)
 
-    def _open(self, handshake: Handshake, data: Any) -> None:
-        """Put the connection together; nothing of the application has run for it yet."""
-        router, settings = self._router, get_settings()
-        table = router.freeze()
-        limits = router.limits.resolved(settings.limits)
-        client_id = new_client_id()
-        self._transport = ConsumerTransport(
-            self._scope,
-            self._send,
-            client_id=client_id,
-            layer=router.channel_layer,
-            namespace=router.namespace,
-            hooks=table.hooks,
-            buffer_limit=limits.socket_buffer_limit_bytes,
-            on_overflow=self._overflowed,
-        )
-        calls = CallTable(
-            limits.max_inflight_rpcs,
-            router.rpc_timeout or settings.rpc_timeout,
-            settings.max_rpc_timeout,
-        )
-        connection = Connection(
-            table.routes,
-            limits,
-            calls,
-            client_id=client_id,
-            new_id=lambda: str(uuid.uuid4()),
-            sensitive=settings.sensitive,
-        )
-        self._peer = Peer(
-            table,
-            self._transport,
-            handshake,
-            connection,
-            limits=limits,
-            client_id=client_id,
-            data=data,
-            debug=django_settings.DEBUG,
-        )
-        self._dispatcher = Dispatcher(self._peer)
+    async def _accept_or_refuse(
+        self,
+        router: Router[Any],
+        registry: Registry,
+        handshake: Handshake,
+        refusal: tuple[int, str] | None,
+    ) -> bool:
+        """Answer the handshake; whether it was accepted and the connection may stay."""
+        if registry.drained is not None:
+            await refuse_by_http(self._scope, self._send, 503, b"The server goes down.")
+            return False
+        if refusal is not None and self.refuse == "http" and refusal[0] in FORBIDDEN:
+            await refuse_by_http(self._scope, self._send, 403, b"Forbidden")
+            return False
+        await self.accept(handshake.select_subprotocol(router.subprotocols))
+        if refusal is not None:
+            self._refused = True
+            await close_now(self._scope, self._send, *refusal)
+        return refusal is None
 
     @property
     def _router(self) -> Router[Any]:
@@ -205,25 +214,16 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             raise ImproperlyConfigured(f"{type(self).__name__} has no router.")
         return self.router
 
-    def _overflowed(self, waiting: int) -> None:
-        """The client does not read: over the limit it is closed with 1013."""
-        assert self._peer is not None  # noqa: S101 - an outbox is made with its peer
-        self._peer.report(
-            "socket_buffer_bytes", waiting, self._peer.limits.socket_buffer_limit_bytes
-        )
-        self._peer.transport.close(1013, "SLOW_CONSUMER")
-
-    async def _run(self, receive: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    async def _run(self, receive: Callable[[], Coroutine[Any, Any, Any]], live: Live) -> None:
         """Serve an open connection to its end, and see to it that the end is complete."""
-        transport, dispatcher = self._transport, self._dispatcher
-        assert transport is not None and dispatcher is not None  # noqa: S101, PT018 - _open() ran
+        transport = live.transport
         code, reason, cancelled = 1006, "", False
-        started = transport.close_request is None  # else a subclass closed while it connected
+        started = transport.close_request is None  # else it was closed while it connected
         try:
             if started:
-                dispatcher.start()
+                live.start()
                 transport.interrupt_here()
-                code, reason = await self._read(receive, dispatcher)
+                code, reason = await self._read(receive, live.dispatcher)
             if transport.close_request is not None:
                 await asyncio.sleep(0)  # our own interruption may still be on its way to us
             transport.forget_reader()
@@ -236,23 +236,23 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             while task.cancelling():
                 task.uncancel()
             if not asked:
-                self._say_goodbye(transport)
+                # With the client still there: the server goes down (PROTOCOL 8).
+                live.say_bye(random.uniform(*RESTART_SPREAD))  # noqa: S311 - jitter
+                transport.close(1012, "RESTART")
         except Exception:
             transport.forget_reader()
-            logger.exception("the consumer failed: client=%s", transport.client_id)
+            logger.exception(
+                "the consumer failed: client=%s", live.client_id, extra=fields(live.peer)
+            )
             transport.close(1011, "INTERNAL")
         request = transport.close_request
         transport.seal()
-        interrupted = await _to_the_end(self._finish(request, code, reason, started=started))
+        if request is not None:
+            code, reason = request
+        finish = self._finish(live, code, reason, closing=request is not None, started=started)
+        interrupted = await _to_the_end(finish)
         if cancelled or interrupted:
             raise asyncio.CancelledError
-
-    def _say_goodbye(self, transport: ConsumerTransport) -> None:
-        """The server cancels us with the client still there: it goes down (``PROTOCOL 8``)."""
-        retry_after = random.uniform(*RESTART_SPREAD)  # noqa: S311 - jitter
-        bye = wire.bye_frame(code=1012, reason="RESTART", retry_after=retry_after, now=time.time())
-        transport.write(bye)
-        transport.close(1012, "RESTART")
 
     async def _read(
         self, receive: Callable[[], Coroutine[Any, Any, Any]], dispatcher: Dispatcher
@@ -283,26 +283,26 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         return getattr(type(self), method) is getattr(WsKitConsumer, method)
 
     async def _finish(
-        self, request: tuple[int, str] | None, code: int, reason: str, *, started: bool
+        self, live: Live, code: int, reason: str, *, closing: bool, started: bool
     ) -> None:
-        transport, dispatcher, peer = self._transport, self._dispatcher, self._peer
-        assert transport and dispatcher and peer  # noqa: S101, PT018 - _open() ran
-        if request is not None:
-            code, reason = request
-            peer.closed = True
+        transport = live.transport
+        if closing:
+            live.peer.closed = True
             await transport.send_close(code, reason)
         transport.gone()
         transport.leave_all()
-        await dispatcher.close()
+        await live.dispatcher.close()
         if started:
-            await dispatcher.run_close_hooks(code, reason)
+            await live.dispatcher.run_close_hooks(code, reason)
         transport.leave_all()
         try:
             await self.disconnect(code)
         except StopConsumer:
             pass
         except Exception:
-            logger.exception("disconnect failed: client=%s", transport.client_id)
+            logger.exception(
+                "disconnect failed: client=%s", live.client_id, extra=fields(live.peer)
+            )
 
     # -- what a subclass may use
 
@@ -311,16 +311,16 @@ class WsKitConsumer(AsyncWebsocketConsumer):
     ) -> None:
         """Dispatch a frame; override to see or change frames before they are."""
         data = text_data if text_data is not None else bytes_data
-        if self._dispatcher is not None and data is not None:
-            self._dispatcher.feed(data)
+        if self._live is not None and data is not None:
+            self._live.dispatcher.feed(data)
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
         """Close the connection after what is queued."""
-        if self._transport is None:
+        if self._live is None:
             await super().close(code, reason)
         else:
             number = 1000 if code is None or code is True else int(code)
-            self._transport.close(number, reason or "")
+            self._live.transport.close(number, reason or "")
 
     @property
     def channel_name(self) -> str:  # type: ignore[override]  # Channels sets an attribute
@@ -350,12 +350,3 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> bool:
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
     return interrupted
-
-
-def new_client_id() -> str:
-    """A UUID v7: 48 bits of milliseconds, then random (RFC 9562, section 5.7)."""
-    value = int.from_bytes(os.urandom(10))
-    milliseconds = time.time_ns() // 1_000_000
-    high = milliseconds << 16 | 0x7 << 12 | value >> 68
-    low = 0b10 << 62 | value & ((1 << 62) - 1)
-    return str(uuid.UUID(int=high << 64 | low))

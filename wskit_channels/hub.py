@@ -42,7 +42,7 @@ class Member(Protocol):
 
     client_id: str
 
-    def write(self, frame: str) -> None: ...
+    def write(self, frame: str) -> object: ...
 
 
 def is_local(layer: Any) -> bool:
@@ -114,6 +114,11 @@ class Hub:
     def observed_by(self, hooks: Hooks) -> None:
         """Have a router's hooks told of what the layer loses, and that it is back."""
         self._hooks[id(hooks)] = hooks
+
+    @property
+    def reaches_others(self) -> bool:
+        """Whether other processes hear what is published here."""
+        return self._relay is not None
 
     def count(self, topic: str) -> int:
         return len(self._members.get(topic, ()))

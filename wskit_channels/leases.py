@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -173,7 +172,7 @@ class Lease:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._thread: PoolThread | None = None
-        self._queued: deque[Job] = deque()
+        self._queued: list[Job] = []  # an empty deque takes 700 bytes more
         self._running = 0
         self._has_begun = False
         self._released = False
@@ -209,12 +208,12 @@ class Lease:
                 self._unbind(thread)
             return False
         while self._queued:
-            self._start(thread, self._queued.popleft())
+            self._start(thread, self._queued.pop(0))
         return True
 
     def _forget_cancelled(self) -> None:
         """Let go of jobs that nobody waits for, and of the place in the queue if that was all."""
-        self._queued = deque(job for job in self._queued if not job.future.cancelled())
+        self._queued = [job for job in self._queued if not job.future.cancelled()]
         if not self._queued:
             self._pool.waiting.pop(self, None)
             if self._thread is not None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from channels.consumer import get_handler_name
 from channels.layers import BaseChannelLayer, get_channel_layer
 
+from wskit_channels.protocol.text import printable
+
 if TYPE_CHECKING:
     from wskit_channels.consumer import WsKitConsumer
 
@@ -100,7 +102,9 @@ class OwnChannel:
         try:
             handler = getattr(self._consumer, get_handler_name(message), None)
             if handler is None:
-                logger.warning("no handler for a channel-layer message: %s", message["type"])
+                logger.warning(
+                    "no handler for a channel-layer message: %s", printable(str(message["type"]))
+                )
             else:
                 await handler(message)
         except Exception:

@@ -57,6 +57,11 @@ def _new_process() -> None:
     _publishers.__dict__.clear()
 
 
+def this_process() -> str:
+    """What marks this process among those of a layer."""
+    return _process
+
+
 @dataclass(slots=True)
 class _Stream:
     """The numbering of one thread's messages to one group."""

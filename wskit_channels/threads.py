@@ -35,9 +35,11 @@ from wskit_channels.leases import Job, Lease, Pool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ConnectionWork", "pooled"]
+__all__ = ["ConnectionWork", "pooled", "pooled_context"]
 
-_lease: contextvars.ContextVar[Lease | None] = contextvars.ContextVar("wskit_lease", default=None)
+_work: contextvars.ContextVar[ConnectionWork | None] = contextvars.ContextVar(
+    "wskit_work", default=None
+)
 
 
 class _PoolExecutor(Executor):
@@ -49,9 +51,9 @@ class _PoolExecutor(Executor):
         if above is not None:
             return above.submit(fn, *args, **kwargs)
         job = Job(lambda: fn(*args, **kwargs))
-        lease = _lease.get()
-        if lease is not None:
-            lease.submit(job)
+        work = _work.get()
+        if work is not None:
+            work.submit(job)
         else:
             single = Lease(_pool())
             single.submit(job)
@@ -87,7 +89,7 @@ def _forget_pool(*, setting: str, **kwargs: Any) -> None:
 
 setting_changed.connect(_forget_pool, dispatch_uid="wskit_channels.threads")
 
-# One key for the whole process: which lease a job goes to is told by _lease.
+# One key for the whole process: which lease a job goes to is told by _work.
 _KEY = ThreadSensitiveContext()
 _EXECUTOR = _PoolExecutor()
 SyncToAsync.context_to_thread_executor[_KEY] = _EXECUTOR
@@ -103,32 +105,56 @@ def pooled() -> Iterator[None]:
         SyncToAsync.thread_sensitive_context.reset(token)
 
 
-class ConnectionWork:
-    """``Work`` of ``routing.shell``: context variables in which ``sync_to_async`` uses a lease."""
+def pooled_context() -> contextvars.Context:
+    """A copy of the present context variables in which ``sync_to_async`` uses the pool."""
+    context = contextvars.copy_context()
+    context.run(SyncToAsync.thread_sensitive_context.set, _KEY)
+    return context
 
-    __slots__ = ("_lease", "_loop", "context")
+
+class ConnectionWork:
+    """
+    ``Work`` of ``routing.shell``: context variables in which ``sync_to_async`` uses a lease.
+
+    Made of a ``pooled_context``. The lease is made with the first job: most handlers of a
+    busy connection need no thread.
+    """
+
+    __slots__ = ("_held", "_lease", "context")
 
     def __init__(self, base: contextvars.Context) -> None:
-        self._lease = Lease(_pool())
-        self._loop = asyncio.get_running_loop()
+        self._lease: Lease | None = None
+        self._held = True
         self.context = base.copy()
-        self.context.run(self._enter)
+        self.context.run(_work.set, self)
 
-    def _enter(self) -> None:
-        SyncToAsync.thread_sensitive_context.set(_KEY)
-        _lease.set(self._lease)
+    def submit(self, job: Job) -> None:
+        if self._lease is None:
+            self._lease = Lease(_pool())
+            if not self._held:
+                self._lease.release()
+        self._lease.submit(job)
 
     def begin(self) -> None:
-        self._lease.renew()
+        self._held = True
+        if self._lease is not None:
+            self._lease.renew()
 
     def release(self, ended: Callable[[], None] | None = None) -> None:
-        when_idle = None
-        if ended is not None:
-            loop, then = self._loop, ended
-
-            def when_idle() -> None:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(then)
-
-        if self._lease.release(when_idle) and ended is not None:
+        self._held = False
+        idle = self._lease is None or self._lease.release(_in_loop(ended))
+        if idle and ended is not None:
             ended()
+
+
+def _in_loop(ended: Callable[[], None] | None) -> Callable[[], None] | None:
+    """What calls a function in the present loop, from any thread."""
+    if ended is None:
+        return None
+    loop, then = asyncio.get_running_loop(), ended
+
+    def call() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(then)
+
+    return call

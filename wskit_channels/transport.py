@@ -5,10 +5,9 @@ One connection of the ASGI server, as routing uses it.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
 from channels.db import database_sync_to_async
@@ -17,12 +16,14 @@ from typing_extensions import ParamSpec, TypeVar
 
 from wskit_channels import hub
 from wskit_channels.outbox import Outbox
+from wskit_channels.protocol.backlog import Backlog
+from wskit_channels.protocol.limits import Limits
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.table import Hooks
-from wskit_channels.servers import daphne
-from wskit_channels.threads import ConnectionWork
+from wskit_channels.servers import daphne, uvicorn
+from wskit_channels.threads import ConnectionWork, pooled_context
 
-__all__ = ["SERVER_SEND", "ConsumerTransport"]
+__all__ = ["SERVER_SEND", "ConsumerTransport", "close_now", "refuse_by_http"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +35,39 @@ logger = logging.getLogger("wskit_channels.connection")
 
 CLOSE_GRACE = 1.0
 """Seconds that queued frames, and then the close itself, have to get out."""
+
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def close_now(scope: Mapping[str, Any], send: Send, code: int, reason: str) -> None:
+    """Close an accepted socket by the best way there is. Never raises."""
+    server_send = scope.get(SERVER_SEND)
+    uvicorn.let_close_pass(send, server_send)
+    try:
+        async with asyncio.timeout(CLOSE_GRACE):
+            await daphne.close(send, server_send, code, reason)
+    except Exception as error:  # noqa: BLE001 - the client is gone, one way or another
+        logger.debug("the close could not be sent: %s", type(error).__name__)
+
+
+async def refuse_by_http(scope: Mapping[str, Any], send: Send, status: int, body: bytes) -> None:
+    """Refuse a handshake with a status, or with the 403 that a server makes of a close."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close"})
+        return
+    headers = [(b"content-type", b"text/plain")]
+    if status == 503:
+        headers.append((b"retry-after", b"5"))
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+class Users(Protocol):
+    """Who sees to whose connection it is."""
+
+    async def set_user(self, user: Any) -> None: ...
+    async def refresh_user(self) -> None: ...
 
 
 class ConsumerTransport:
@@ -53,8 +87,9 @@ class ConsumerTransport:
         layer: str,
         namespace: str,
         hooks: Hooks,
-        buffer_limit: int,
-        on_overflow: Callable[[int], None],
+        limits: Limits,
+        on_dropped: Callable[[int, int, bool], None],
+        users: Users,
     ) -> None:
         self.client_id = client_id
         self.close_request: tuple[int, str] | None = None
@@ -65,13 +100,25 @@ class ConsumerTransport:
         self._hooks = hooks
         self._hub: hub.Hub | None = None
         self._topics: set[str] = set()
-        self._outbox = Outbox(send, buffer_limit, on_overflow)
+        self._outbox = Outbox(
+            send,
+            Backlog(
+                limits.socket_buffer_limit_bytes,
+                drop_progress=limits.drop_progress_on_backpressure,
+                drop_messages=limits.on_slow_consumer == "drop",
+            ),
+            on_dropped,
+            daphne.flow_behind(send, scope.get(SERVER_SEND)),
+            needs_task=not (daphne.protocol_behind(send) or uvicorn.protocol_behind(send)),
+        )
         self._reader: asyncio.Task[Any] | None = None
-        self._base = contextvars.copy_context()
+        self._base = pooled_context()
         # What routing calls for every message, without a hop.
         self.write = self._outbox.put
         self.flush = self._outbox.flush
         self.drain = self._outbox.drain
+        self.set_user = users.set_user
+        self.refresh_user = users.refresh_user
 
     @property
     def unwritten(self) -> bool:
@@ -108,14 +155,13 @@ class ConsumerTransport:
                     await self._outbox.flush()
                     await self._outbox.drain()
         except TimeoutError:
-            logger.info("closing with frames unwritten: client=%s", self.client_id)
+            logger.info(
+                "closing with frames unwritten: client=%s",
+                self.client_id,
+                extra={"client_id": self.client_id},
+            )
         self._outbox.close()
-        try:
-            async with asyncio.timeout(CLOSE_GRACE):
-                server_send = self._scope.get(SERVER_SEND)
-                await daphne.close(self._send, server_send, code, reason)
-        except Exception as error:  # noqa: BLE001 - the client is gone, one way or another
-            logger.debug("the close could not be sent: %s", type(error).__name__)
+        await close_now(self._scope, self._send, code, reason)
 
     def gone(self) -> None:
         """The client is gone: nothing is written any more."""
@@ -165,11 +211,3 @@ class ConsumerTransport:
     async def publish(self, topic: str, frame: str, *, exclude_self: bool) -> PublishResult:
         exclude = self.client_id if exclude_self else None
         return await hub.apublish_frame(self._layer, self._namespace, topic, frame, exclude=exclude)
-
-    # -- user
-
-    async def set_user(self, user: Any) -> None:
-        """Make this the connection's user; None makes it anonymous."""
-        from django.contrib.auth.models import AnonymousUser
-
-        self._scope["user"] = AnonymousUser() if user is None else user

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BeforeValidator
 
+from tests.helpers import named
 from tests.protocol.core import (
     WALL,
     WALL_MS,
@@ -152,7 +153,7 @@ def test_malformed_json_is_answered(value: str, place: str) -> None:
         b'{"type":"NOTE","payload":{"text":"\xed\xa0\x80"}}',
         '{"type":"BARE"}'.encode("utf-16"),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_binary_that_is_no_utf8_is_answered(data: bytes) -> None:
     """PROTOCOL 2."""
@@ -427,7 +428,7 @@ OPENS_NOTHING = [
 
 
 @pytest.mark.parametrize("payload", [{"id": 1}, {"id": "no"}], ids=["valid", "invalid"])
-@pytest.mark.parametrize("meta", OPENS_NOTHING, ids=repr)
+@pytest.mark.parametrize("meta", OPENS_NOTHING, ids=named)
 def test_a_call_with_a_bad_id_or_timeout_opens_nothing(meta: Any, payload: Any) -> None:
     """PROTOCOL 3 and 5: answered by the reader at once."""
     connection = connect()

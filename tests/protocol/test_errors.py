@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from tests.helpers import named
 from wskit_channels import UNSET, CloseConnection, ErrorCode, PubSubError, WsKitError
 from wskit_channels.protocol.errors import (
     SENSITIVE_KEYS,
@@ -287,7 +288,7 @@ def test_what_json_cannot_hold_is_dropped_and_told(value: Any, kind: str) -> Non
     )
 
 
-@pytest.mark.parametrize("value", [math.nan, [math.inf], {"a": {"b": -math.inf}}], ids=repr)
+@pytest.mark.parametrize("value", [math.nan, [math.inf], {"a": {"b": -math.inf}}], ids=named)
 def test_what_is_not_finite_is_dropped_and_told(value: Any) -> None:
     """PROTOCOL 2: never sent."""
     assert sanitize({"bad": value, "n": 1}) == (
@@ -296,7 +297,7 @@ def test_what_is_not_finite_is_dropped_and_told(value: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("details", [None, {}, {"password": "x"}, {"big": ["x" * 500]}], ids=repr)
+@pytest.mark.parametrize("details", [None, {}, {"password": "x"}, {"big": ["x" * 500]}], ids=named)
 def test_empty_details_are_left_out(details: dict[str, Any] | None) -> None:
     """PROTOCOL 4."""
     assert "details" not in error_body(WsKitError("NOT_FOUND", details=details)).payload
@@ -381,7 +382,7 @@ def test_retag_may_change_message_and_details() -> None:
         Refused("INVALID_ARGUMENT", own={"issues": []}),
         PubSubError("ADAPTER_ERROR", details={"a": 1}),
     ],
-    ids=repr,
+    ids=named,
 )
 @pytest.mark.parametrize("duplicate", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy])
 def test_errors_can_be_pickled_and_copied(error: WsKitError, duplicate: Any) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from tests.helpers import named
 from wskit_channels import Message, PubSubError, Topic
 from wskit_channels.protocol.topics import topic_name
 
@@ -72,7 +73,7 @@ def test_a_name_is_read_back_as_the_topic_that_made_it(topic: Topic[Any], name: 
 @pytest.mark.parametrize(
     "topic",
     [RoomTopic(room_id=""), SeatTopic(row="A:1", seat="2"), MaybeTopic(what=None)],
-    ids=repr,
+    ids=named,
 )
 def test_a_topic_whose_name_would_read_back_as_another_has_none(topic: Topic[Any]) -> None:
     """Or who may join the one would be told what is said in the other."""

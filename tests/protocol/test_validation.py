@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from tests.helpers import named
 from tests.protocol.core import (
     Anything,
     Bare,
@@ -648,7 +649,7 @@ OUT_NOT_FINITE: list[Message] = [
 ]
 
 
-@pytest.mark.parametrize("sent", OUT_NOT_FINITE, ids=repr)
+@pytest.mark.parametrize("sent", OUT_NOT_FINITE, ids=named)
 def test_a_number_that_is_not_finite_is_never_sent(sent: Message) -> None:
     """PROTOCOL 2: it is our bug, not a null."""
     with pytest.raises(ValueError, match="holds a number that is not finite"):
@@ -665,7 +666,7 @@ def test_null_is_sent_for_none() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800", b"\xff", {1, object()}], ids=repr)
+@pytest.mark.parametrize("value", [object(), "\ud800", b"\xff", {1, object()}], ids=named)
 def test_what_json_cannot_hold_is_never_sent(value: Any) -> None:
     with pytest.raises(ValueError):
         schema_of(Free).encode(Free(x=value))
@@ -713,7 +714,7 @@ def test_a_schema_may_route_another_type() -> None:
     assert schema_of(Note).decode(frame("NOTE", {"text": "x"})) is not None
 
 
-@pytest.mark.parametrize("foreign", [int, BaseModel, "NOTE", Note(text="x")], ids=repr)
+@pytest.mark.parametrize("foreign", [int, BaseModel, "NOTE", Note(text="x")], ids=named)
 def test_what_is_no_message_class_is_refused(foreign: Any) -> None:
     with pytest.raises(TypeError, match=r"is no message class: derive it from .*Message\.$"):
         schema_of(foreign, PydanticValidator())

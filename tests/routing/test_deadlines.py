@@ -103,6 +103,8 @@ async def test_a_deadline_does_not_outlive_its_call() -> None:
     async with connected(serving(act)) as client:
         await client.call("ASK", {}, id="1")
         assert await client.heard() == [answer("1")]
+        await clock().advance(300)
+        assert await client.heard() == []
         assert clock().pending_timers() == 0
 
 

@@ -139,7 +139,7 @@ class CallTable:
             CallEnded: If the call had ended before.
         """
         call.state = advance(call.state, move)
-        if call.ended:
+        if call.state is not State.OPEN:
             del self._open[call.id]
 
     def find(self, id: str) -> Call | None:
@@ -153,6 +153,10 @@ class CallTable:
         for call in due:
             self.move(call, Move.EXPIRE)
         return due
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of an open call; None if there is none."""
+        return min((call.deadline for call in self._open.values()), default=None)
 
     def disconnect(self) -> list[Call]:
         """End every open call without a frame (``PROTOCOL 5.6``) and return them."""

@@ -9,12 +9,12 @@ refused up to there is answered at once by an ``Answer``. What passes becomes a
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from wskit_channels.protocol import wire
+from wskit_channels.protocol.backlog import Kind
 from wskit_channels.protocol.calls import Call, CallTable, IdInFlight, TooManyCalls
 from wskit_channels.protocol.errors import SENSITIVE_KEYS, Refused, WsKitError, error_body
 from wskit_channels.protocol.limits import LimitExceeded, Limits, LimitType
@@ -70,6 +70,7 @@ class Answer:
     frame: str | None = None
     exceeded: LimitExceeded | None = None
     close: Close | None = None
+    kind: Kind = Kind.ERROR
     notes: tuple[str, ...] = field(default=())
     """What was left out of an error's details, for the operator's log."""
 
@@ -104,9 +105,10 @@ class Connection:
         "_new_id",
         "_refused_at",
         "_routes",
-        "_sensitive",
         "_slots_were_full",
         "calls",
+        "heard_at",
+        "sensitive",
     )
 
     def __init__(
@@ -123,10 +125,12 @@ class Connection:
         self._limits = limits
         self._client_id = client_id
         self._new_id = new_id
-        self._sensitive = sensitive
-        self._refused_at: deque[float] = deque()
+        self.sensitive = sensitive
+        self._refused_at: list[float] = []  # an empty deque takes 700 bytes more
         self._slots_were_full = False
         self.calls = calls
+        self.heard_at = 0.0
+        """When the last frame came, whatever it held; monotonic seconds."""
 
     def receive(self, data: str | bytes, *, now: float, wall: float) -> Decision:
         """
@@ -134,6 +138,7 @@ class Connection:
 
         ``now`` is monotonic, ``wall`` is since the epoch, both in seconds.
         """
+        self.heard_at = now
         if isinstance(data, bytes) or data.isascii():
             size = len(data)
         else:
@@ -246,9 +251,10 @@ class Connection:
             correlation_id = meta.get(wire.CORRELATION_ID)
             return Abort(correlation_id) if isinstance(correlation_id, str) else _NOTHING
         if type_ == wire.PING:
-            return Answer(wire.pong_frame(meta.get(wire.TIMESTAMP), now=wall))
+            pong = wire.pong_frame(meta.get(wire.TIMESTAMP), now=wall)
+            return Answer(pong, kind=Kind.MESSAGE)
         if type_ == wire.HEARTBEAT:
-            return Answer(wire.heartbeat_ack_frame(now=wall))
+            return Answer(wire.heartbeat_ack_frame(now=wall), kind=Kind.MESSAGE)
         if type_ == wire.PONG:
             return _NOTHING
         return self._count_refusal(now) or _NOTHING
@@ -313,7 +319,7 @@ class Connection:
         ``rpc`` asks for ``RPC_ERROR``, which needs an id. ``call`` is the call that
         this error ends: an id that another open call owns never goes out (``PROTOCOL 3``).
         """
-        body = error_body(error, self._sensitive)
+        body = error_body(error, self.sensitive)
         payload = body.payload
         if correlation_id is not None and call is None and correlation_id in self.calls:
             details = {**payload.get("details", {}), wire.CORRELATION_ID: correlation_id}
@@ -328,7 +334,7 @@ class Connection:
         """Count a refused frame; the close that is due where the budget is used up."""
         refused, limit = self._refused_at, self._limits.max_protocol_errors
         while refused and now - refused[0] >= ERROR_WINDOW:
-            refused.popleft()
+            del refused[0]
         if len(refused) < limit:
             refused.append(now)
             return None

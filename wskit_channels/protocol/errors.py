@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from wskit_channels.protocol.text import printable
+
 __all__ = [
     "SENSITIVE_KEYS",
     "UNSET",
@@ -355,10 +357,12 @@ def sanitize(
             plain = to_jsonable_python(value)
             to_json(plain)  # knows what the line above lets through: lone surrogates
         except (PydanticSerializationError, RecursionError, ValueError):
-            dropped.append(f"details.{key}, a {type(value).__name__} that JSON cannot hold")
+            name = printable(str(key))
+            dropped.append(f"details.{name}, a {type(value).__name__} that JSON cannot hold")
             continue
         if not is_finite(plain):
-            dropped.append(f"details.{key}, which holds a number that is not finite")
+            name = printable(str(key))
+            dropped.append(f"details.{name}, which holds a number that is not finite")
         elif not _is_large(plain):
             kept[str(key)] = _without_secrets(plain, sensitive)
     return kept, dropped

@@ -24,7 +24,11 @@ __all__ = [
     "DynamicRpc",
     "Message",
     "Meta",
+    "Request",
     "Rpc",
+    "check_response",
+    "check_type",
+    "is_request",
     "message",
     "response_of",
     "rpc",
@@ -86,7 +90,12 @@ class Message(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        serialize_by_alias=True,
+        # An error of a message that a handler builds wrongly is logged: without its payload.
+        hide_input_in_errors=True,
     )
 
     __wskit_type__: ClassVar[str | None] = None
@@ -108,13 +117,19 @@ class Message(BaseModel):
     ) -> None:
         super().__pydantic_init_subclass__(**config)
         if type is not None:
-            _check_type(cls.__name__, type)
+            check_type(cls.__name__, type)
         cls.__wskit_type__ = type
         if meta is not None:
             cls.__wskit_meta__ = meta
 
 
-def _check_type(owner: str, type_: Any) -> None:
+def check_type(owner: str, type_: Any) -> None:
+    """
+    See that a wire type may be declared; ``owner`` is the class's name.
+
+    Raises:
+        TypeError: If it is reserved, empty or no string.
+    """
     if not isinstance(type_, str) or not type_:
         raise TypeError(f"{owner}: type= is a non-empty string, not {type_!r}.")
     if wire.is_reserved(type_):
@@ -129,7 +144,13 @@ Resp = TypeVar("Resp")  # invariant, or reply() would widen to accept any class
 Prog = TypeVar("Prog", default=Any)
 
 
-class Rpc(Message, Generic[Resp, Prog]):
+class Request(Generic[Resp, Prog]):
+    """What requests of every library have in common; derive yours from an ``Rpc``."""
+
+    __slots__ = ()
+
+
+class Rpc(Message, Request[Resp, Prog], Generic[Resp, Prog]):
     """
     A request that names its response, and what its progress is.
 
@@ -154,10 +175,21 @@ class Rpc(Message, Generic[Resp, Prog]):
                 cls.__wskit_response__ = response
                 cls.__wskit_progress__ = progress[0] if progress else Any
         if type is not None:
-            _check_response(cls)
+            check_response(cls)
 
 
-def _check_response(cls: type[Rpc[Any, Any]]) -> None:
+def is_request(message: Any) -> bool:
+    """Whether a message class, of whichever library, is answered."""
+    return isinstance(message, type) and issubclass(message, Request)
+
+
+def check_response(cls: type[Any]) -> None:
+    """
+    See that a request's class names a response.
+
+    Raises:
+        TypeError: If it names none, or one without a type, or another request.
+    """
     response = cls.__wskit_response__
     name = cls.__name__
     if not isinstance(response, type):
@@ -165,7 +197,7 @@ def _check_response(cls: type[Rpc[Any, Any]]) -> None:
             f"{name} names no response. Write class {name}(Rpc[SomeResponse], type=...), "
             "or derive it from Message if nothing is answered."
         )
-    if issubclass(response, Rpc):
+    if is_request(response):
         raise TypeError(f"{name}: the response {response.__name__} is itself a request.")
     if type_of(response) is None:
         raise TypeError(
@@ -180,7 +212,7 @@ def type_of(message: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def response_of(request: type[Rpc[Resp, Any]]) -> type[Resp]:
+def response_of(request: type[Request[Resp, Any]]) -> type[Resp]:
     """
     The response class that a request class names.
 
@@ -284,7 +316,7 @@ def _declare(
         key: value if isinstance(value, tuple) and get_origin(value) is None else (value, ...)
         for key, value in (fields or {}).items()
     }
-    _check_type(name or "message()", type_)
+    check_type(name or "message()", type_)
     return create_model(  # type: ignore[no-any-return,call-overload]  # fields are the caller's
         name,
         __base__=base,

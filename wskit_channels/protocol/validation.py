@@ -20,7 +20,7 @@ from wskit_channels.protocol import wire
 from wskit_channels.protocol.errors import is_finite
 from wskit_channels.protocol.messages import Message, Meta, type_of
 
-__all__ = ["Invalid", "Issue", "PydanticValidator", "Schema", "Validator", "schema_of"]
+__all__ = ["Invalid", "Issue", "PydanticValidator", "Schema", "Validator", "issue_at", "schema_of"]
 
 MAX_ISSUES = 20
 MAX_PATH_PART = 64
@@ -139,10 +139,11 @@ def schema_of(
         kept: Schema = found
         return kept
     if issubclass(message, Message):
-        _require_type(message)
         validator = _PYDANTIC
     else:
         validator = getattr(message, "__wskit_validator__", validator)
+    if hasattr(message, "__wskit_type__"):
+        _require_type(message)
     if validator is None or validator.type_of(message) is None:
         raise TypeError(
             f"{message.__qualname__} is no message class: derive it from wskit_channels.Message."
@@ -153,7 +154,7 @@ def schema_of(
     return schema
 
 
-def _require_type(message: type[Message]) -> None:
+def _require_type(message: type[Any]) -> None:
     if type_of(message) is None:
         raise TypeError(
             f"{message.__qualname__} has no type and cannot be routed or sent. Declare it as "
@@ -209,7 +210,7 @@ class PydanticSchema:
             # An integer of 400 digits is right for Any, but a float field makes it infinite.
             for key, part in ((wire.META, meta), (wire.PAYLOAD, payload)):
                 if not _holds_finite(part):
-                    raise Invalid([_issue_at([key], "finite_number")])
+                    raise Invalid([issue_at([key], "finite_number")])
         return meta, payload
 
     def encode(self, message: Any) -> str | None:
@@ -358,8 +359,9 @@ _SENTENCES = {
 
 
 def _issue(error: ErrorDetails) -> Issue:
-    return _issue_at(error["loc"], error["type"])
+    return issue_at(error["loc"], error["type"])
 
 
-def _issue_at(path: Iterable[str | int], type_: str) -> Issue:
+def issue_at(path: Iterable[str | int], type_: str) -> Issue:
+    """An issue by pydantic's name for the kind of failure, in our own words."""
     return Issue(path=list(path), message=_SENTENCES.get(type_, "Invalid value"), type=type_)

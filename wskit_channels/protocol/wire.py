@@ -69,7 +69,7 @@ class StandardMeta(BaseModel):
     """The id that answers carry, or None."""
 
     idempotency_key: _Text = Field(default=None, alias=IDEMPOTENCY_KEY)
-    """The client's key for a call that is not to run twice, or None; nothing acts on it yet."""
+    """The client's key for a call that is not to run twice, or None; see ``Router.rpc``."""
 
     sent_at_ms: _Number = Field(default=None, alias=TIMESTAMP, repr=False)
     timeout_ms: _Whole = Field(default=None, alias=TIMEOUT_MS, gt=0, repr=False)
@@ -211,6 +211,7 @@ def frame(prefix: str, now: float, suffix: str = "", payload: str | None = None)
 _ERROR_PREFIX = prefix(ERROR)
 _RPC_ERROR_PREFIX = prefix(RPC_ERROR)
 _PROGRESS_PREFIX = prefix(PROGRESS)
+_PING_PREFIX = prefix(PING)
 _PONG_PREFIX = prefix(PONG)
 
 
@@ -237,6 +238,11 @@ def pong_frame(echo: Any, *, now: float) -> str:
     """The answer to a ping, whose own timestamp it echoes where that is a number."""
     is_number = isinstance(echo, int | float) and not isinstance(echo, bool)
     return frame(_PONG_PREFIX, now, f',"echo":{dump(echo)}' if is_number else "")
+
+
+def ping_frame(*, now: float) -> str:
+    """Asks a silent client for a sign of life (``PROTOCOL 7``)."""
+    return frame(_PING_PREFIX, now)
 
 
 def heartbeat_ack_frame(*, now: float) -> str:

@@ -11,12 +11,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from wskit_channels.protocol.backlog import Kind
 from wskit_channels.protocol.calls import Call, CallEnded, Move
 from wskit_channels.protocol.errors import WsKitError
 from wskit_channels.routing.functions import name_of
+from wskit_channels.routing.log import fields
 
 if TYPE_CHECKING:
+    from wskit_channels.routing.keeper import Keeper
     from wskit_channels.routing.peer import Peer
+    from wskit_channels.routing.shell import Work
 
 logger = logging.getLogger("wskit_channels.calls")
 
@@ -34,20 +38,28 @@ class RunningCall:
         "_peer",
         "_progress_timer",
         "_progressed_at",
+        "began",
         "call",
         "cancellable",
         "handler_began",
+        "keeper",
         "refused",
         "task",
+        "work",
     )
 
-    def __init__(self, peer: Peer, call: Call, *, cancellable: bool, refused: bool) -> None:
+    def __init__(
+        self, peer: Peer, call: Call, work: Work, *, cancellable: bool, refused: bool
+    ) -> None:
         self._peer = peer
         self.call = call
+        self.work = work
+        self.began = False
         self.cancellable = cancellable
         self.refused = refused
         self.task: asyncio.Task[None] | None = None
         self.handler_began = False
+        self.keeper: Keeper | None = None
         self._loop = asyncio.get_running_loop()
         self._cancelled: asyncio.Event | None = None
         self._callbacks: dict[object, OnCancel] = {}
@@ -56,12 +68,21 @@ class RunningCall:
         self._progressed_at: float | None = None
 
     def reply(self, frame: str) -> None:
-        """Send the reply, unless the call has ended."""
-        if self._move(Move.REPLY):
-            self._peer.write(frame)
+        """
+        Send the reply, unless the call has ended.
+
+        A client that does not read gets an error in its place, if there is no room.
+        """
+        if self._move(Move.REPLY) and not self._peer.write(frame, Kind.REPLY):
+            logger.info(
+                "a reply did not fit: client=%s", self._peer.client_id, extra=fields(self._peer)
+            )
+            self._send_error(WsKitError("RESOURCE_EXHAUSTED", "The reply did not fit"))
 
     def fail(self, error: WsKitError) -> None:
         """Answer with an error, unless the call has ended."""
+        if self.keeper is not None:  # also of a call that has ended: it is what its handler did
+            self.keeper.failed(error)
         if self._move(Move.FAIL):
             self._send_error(error)
 
@@ -75,7 +96,7 @@ class RunningCall:
         try:
             self._peer.connection.calls.move(self.call, Move.PROGRESS)
         except CallEnded as ended:
-            logger.debug("progress dropped: %s", ended)
+            logger.debug("progress dropped: %s", ended, extra=fields(self._peer))
             return
         now = self._loop.time()
         if throttle and self._progressed_at is not None:
@@ -94,14 +115,14 @@ class RunningCall:
             self._progress_timer = None
         if self._held is not None:
             self._progressed_at = self._loop.time()
-            self._peer.write(self._held)
+            self._peer.write(self._held, Kind.PROGRESS)
             self._held = None
 
     def _move(self, move: Move) -> bool:
         try:
             self._peer.connection.calls.move(self.call, move)
         except CallEnded as ended:
-            logger.debug("answer dropped: %s", ended)
+            logger.debug("answer dropped: %s", ended, extra=fields(self._peer))
             return False
         self._send_held()
         return True
@@ -141,7 +162,9 @@ class RunningCall:
         try:
             found = callback()
         except Exception:
-            logger.exception("cancel callback failed: callback=%s", name_of(callback))
+            logger.exception(
+                "cancel callback failed: callback=%s", name_of(callback), extra=fields(self._peer)
+            )
         else:
             if isinstance(found, Awaitable):  # Task.cancel, say, returns a bool
                 self._peer.finish(found)

@@ -10,7 +10,9 @@ from typing import Any, Generic, Literal, Self
 
 from typing_extensions import TypeVar
 
+from wskit_channels.protocol.errors import WsKitError
 from wskit_channels.protocol.messages import response_of
+from wskit_channels.protocol.topics import Topic
 from wskit_channels.protocol.validation import Validator
 from wskit_channels.routing.functions import module_of, name_of
 from wskit_channels.routing.hooks import HookRegistry
@@ -137,6 +139,7 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
         hooks = Hooks()
         for router in self._tree():
             hooks = hooks.extended(router._hooks)
+        hooks.authenticate = self._hooks.authenticate
         return hooks
 
     @property
@@ -173,7 +176,8 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
             declared.update(router._sends)
             declared.update(*(item.sends for item in router._registrations))
         hooks = self.hooks
-        hooks.authenticate = self._hooks.authenticate
+        # Errors and topics are declared for code generation: nobody sends them as they are.
+        declared = {one for one in declared if not issubclass(one, WsKitError | Topic)}
         if declared:
             declared.update(
                 response_of(route.message) for route in routes.values() if route.is_call

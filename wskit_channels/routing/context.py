@@ -12,13 +12,14 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 from typing_extensions import TypeVar
 
 from wskit_channels.protocol.errors import UNSET, ErrorCode, Unset, WsKitError
-from wskit_channels.protocol.messages import Meta, Rpc
+from wskit_channels.protocol.messages import Meta, Request
 from wskit_channels.routing.base_context import AnyMessage, BaseContext
+from wskit_channels.routing.functions import name_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,14 +32,23 @@ if TYPE_CHECKING:
 __all__ = ["CloseContext", "ConnectionContext", "Context", "RpcContext"]
 
 T = TypeVar("T")
-Ext = TypeVar("Ext", bound=Meta)
+Ext = TypeVar("Ext", bound="AnyMeta")
 Resp = TypeVar("Resp")
 Prog = TypeVar("Prog")
 M_co = TypeVar("M_co", covariant=True)
-R_co = TypeVar("R_co", bound=Rpc[Any, Any], covariant=True)
+R_co = TypeVar("R_co", bound=Request[Any, Any], covariant=True)
 D_co = TypeVar("D_co", covariant=True, default=Any)
 
 _NO_META = Meta()
+
+
+class AnyMeta(Protocol):
+    """The meta of a message of any library."""
+
+    @property
+    def correlation_id(self) -> str | None: ...
+    @property
+    def idempotency_key(self) -> str | None: ...
 
 
 class ConnectionContext(BaseContext[D_co]):
@@ -169,13 +179,35 @@ class ConnectionContext(BaseContext[D_co]):
         """
         Make this the connection's user, everywhere.
 
-        Django's session is left alone: a WebSocket cannot hand the browser a new cookie.
+        Topics are authorised again, and those that are lost are left. Django's session is
+        left alone: a WebSocket cannot hand the browser a new cookie.
+
+        Raises:
+            WsKitError: ``RESOURCE_EXHAUSTED`` if the user has as many connections as they
+                may; this one is closed with 4429.
         """
         await self._peer.transport.set_user(user)
+        await self._peer.topics._reauthorize()
 
     async def logout(self) -> None:
-        """Make the connection anonymous; Django's session is left alone."""
+        """
+        Make the connection anonymous; Django's session is left alone.
+
+        Topics are authorised again. A router that requires a login closes with 4401.
+        """
         await self._peer.transport.set_user(None)
+        await self._peer.topics._reauthorize()
+
+    async def refresh_auth(self) -> None:
+        """
+        Read the user and their permissions anew.
+
+        Topics are authorised again, and those that are lost are left. A user who is gone
+        or inactive, whose password has changed or whose session has ended is closed with
+        4401.
+        """
+        await self._peer.transport.refresh_user()
+        await self._peer.topics._reauthorize()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], /) -> asyncio.Task[T]:
         """
@@ -189,7 +221,7 @@ class ConnectionContext(BaseContext[D_co]):
     def _stopped_by(self, middleware: Callable[..., Any]) -> None:
         """A middleware did not call on."""
         if not self._acted:
-            self._peer.log.debug("%s was dropped by middleware %r", self.type, middleware)
+            self._peer.log.debug("%s was dropped by middleware %s", self.type, name_of(middleware))
 
 
 class Context(ConnectionContext[D_co], Generic[M_co, D_co]):
@@ -219,7 +251,7 @@ class RpcContext(Context[R_co, D_co], Generic[R_co, D_co]):
         self._running = running
 
     def reply(
-        self: RpcContext[Rpc[Resp, Any], Any],
+        self: RpcContext[Request[Resp, Any], Any],
         message: Resp,
         /,
         *,
@@ -237,10 +269,12 @@ class RpcContext(Context[R_co, D_co], Generic[R_co, D_co]):
         assert self._decoded is not None  # noqa: S101 - a Context is made of a frame
         self._decoded.route.check_response(message)
         frame = self._peer.encode(message, correlation_id=running.call.id, meta=meta)
+        if running.keeper is not None:
+            running.keeper.replied(message, meta)
         self._peer.post(running.reply, frame)
 
     def progress(
-        self: RpcContext[Rpc[Any, Prog], Any], value: Prog, /, *, throttle: float | None = None
+        self: RpcContext[Request[Any, Prog], Any], value: Prog, /, *, throttle: float | None = None
     ) -> None:
         """
         Report progress, unless the call has ended.

@@ -14,13 +14,13 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable
 from typing import Any
 
 from wskit_channels.protocol.connection import BUSY_RETRY_AFTER, Abort, Answer, Decoded
-from wskit_channels.protocol.errors import CloseConnection, Refused, WsKitError
-from wskit_channels.routing.calls import RunningCall
-from wskit_channels.routing.context import CloseContext, ConnectionContext, Context, RpcContext
+from wskit_channels.protocol.errors import CloseConnection, Refused
+from wskit_channels.routing.call_runner import CallRunner
+from wskit_channels.routing.context import CloseContext, ConnectionContext, Context
+from wskit_channels.routing.failures import fail
 from wskit_channels.routing.functions import (
     from_within,
     is_async,
@@ -28,12 +28,17 @@ from wskit_channels.routing.functions import (
     same_context,
     uncancel,
 )
+from wskit_channels.routing.log import fields
 from wskit_channels.routing.peer import Peer
-from wskit_channels.routing.shell import get_shell
 
 __all__ = ["Dispatcher"]
 
 logger = logging.getLogger("wskit_channels.dispatch")
+
+
+# Of connections without such a hook: one for all, since nobody ever waits for it.
+_OPEN = asyncio.Event()
+_OPEN.set()
 
 
 class Dispatcher:
@@ -54,11 +59,11 @@ class Dispatcher:
         self._line_was_full = False
         self._worker: asyncio.Task[None] | None = None
         self._work = peer.transport.work()
-        self._calls: dict[int, RunningCall] = {}
         self._side_tasks: dict[asyncio.Task[None], Decoded] = {}
-        self._opened = asyncio.Event()
+        self._opened = asyncio.Event() if peer.table.hooks.on_open else _OPEN
         self._closing = False
         self._deaf = False
+        self.calls = CallRunner(peer, self._opened)
 
     # -- opening
 
@@ -66,8 +71,6 @@ class Dispatcher:
         """Begin: run ``on_open``; whatever is fed meanwhile waits for it."""
         if self._peer.table.hooks.on_open:
             self._start_worker()
-        else:
-            self._opened.set()
 
     async def _open(self) -> None:
         ctx: ConnectionContext[Any] = ConnectionContext(self._peer)
@@ -80,10 +83,10 @@ class Dispatcher:
             if self._closing:
                 raise
             uncancel()
-            logger.exception("on_open was cancelled from within")
+            logger.exception("on_open was cancelled from within", extra=fields(self._peer))
             self._give_up(1011, "ON_OPEN_FAILED")
         except Exception:
-            logger.exception("on_open failed")
+            logger.exception("on_open failed", extra=fields(self._peer))
             self._give_up(1011, "ON_OPEN_FAILED")
         else:
             self._opened.set()
@@ -107,15 +110,13 @@ class Dispatcher:
         decision = self._connection.receive(data, now=self._loop.time(), wall=time.time())
         if isinstance(decision, Decoded):
             if decision.call is not None:
-                self._start_call(decision)
+                self.calls.start(decision)
             elif decision.route.concurrent:
                 self._start_aside(decision)
             else:
                 self._enqueue(decision)
         elif isinstance(decision, Abort):
-            call = self._connection.calls.find(decision.correlation_id)
-            if call is not None:
-                self._calls[id(call)].abort()
+            self.calls.abort(decision.correlation_id)
         else:
             self._carry_out(decision)
 
@@ -125,15 +126,21 @@ class Dispatcher:
         for note in answer.notes:
             self._peer.log.warning("left out of a refusal: %s", note)
         if answer.frame is not None:
-            self._peer.write(answer.frame)
+            self._peer.write(answer.frame, answer.kind)
         if answer.close is not None:
             self._close_in_turn(answer.close.code, answer.close.reason)
 
     def _close_in_turn(self, code: int, reason: str) -> None:
         """Hear nothing more from now on, and close once what came before is answered."""
         self._deaf = True
-        logger.info("closing: code=%s reason=%s client=%s", code, reason, self._peer.client_id)
-        refused = {run.task for run in self._calls.values() if run.refused and run.task is not None}
+        logger.info(
+            "closing: code=%s reason=%s client=%s",
+            code,
+            reason,
+            self._peer.client_id,
+            extra=fields(self._peer),
+        )
+        refused = self.calls.refused()
         refused |= {task for task, event in self._side_tasks.items() if event.refusal is not None}
         if self._worker is None and not refused:
             self._peer.transport.close(code, reason)
@@ -148,7 +155,11 @@ class Dispatcher:
                 while self._worker is not None:
                     await asyncio.wait({self._worker})
         except TimeoutError:
-            logger.info("closing before all was answered: client=%s", self._peer.client_id)
+            logger.info(
+                "closing before all was answered: client=%s",
+                self._peer.client_id,
+                extra=fields(self._peer),
+            )
         self._peer.transport.close(code, reason)
 
     # -- events
@@ -180,46 +191,49 @@ class Dispatcher:
         self._worker = self._loop.create_task(self._work_off(), context=self._work.context.copy())
 
     async def _work_off(self) -> None:
-        transport = self._peer.transport
+        peer, transport, line, work = self._peer, self._peer.transport, self._line, self._work
         fresh = contextvars.copy_context()
         try:
             if not self._opened.is_set():
-                self._work.begin()
+                work.begin()
                 await self._open()
-                self._work.release()
+                work.release()
             while (
-                self._line
+                line
                 and not self._closing
                 and self._opened.is_set()
                 and same_context(contextvars.copy_context(), fresh)
             ):
-                decoded = self._line.popleft()
+                decoded = line.popleft()
                 self._line_bytes -= decoded.size
-                self._work.begin()
-                await self._handle(Context(self._peer, decoded))
-                self._work.release()
+                work.begin()
+                ctx: Context[Any, Any] = Context(peer, decoded)
+                try:
+                    await decoded.route.run(ctx)
+                except BaseException as error:  # noqa: BLE001 - every exception is answered
+                    await self._failed(ctx, error)
+                work.release()
                 if transport.unwritten:
                     await transport.flush()
         finally:
             self._worker = None
-            if self._line and not self._closing and self._opened.is_set():
+            if line and not self._closing and self._opened.is_set():
                 self._start_worker()
 
-    async def _handle(self, ctx: Context[Any, Any]) -> None:
-        """Run one event to its end, whatever that is."""
-        try:
-            await ctx._decoded.route.run(ctx)  # type: ignore[union-attr]  # made of a frame
-        except asyncio.CancelledError as error:
+    async def _failed(self, ctx: Context[Any, Any], error: BaseException) -> None:
+        """Answer what an event's handler raised, whatever that is."""
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise error
+        if isinstance(error, asyncio.CancelledError):
             if self._closing or self._peer.closed:
-                raise
+                raise error
             uncancel()
-            await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
-        except Exception as error:  # noqa: BLE001 - every exception is answered
-            await self._fail(ctx, error)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a Rust panic, say
-            await self._fail(ctx, RuntimeError("the handler was torn down"), error)
+            bug = RuntimeError("the handler was cancelled from within")
+            await fail(self._peer, ctx, bug, error)
+        elif isinstance(error, Exception):
+            await fail(self._peer, ctx, error)
+        else:  # a Rust panic, say
+            await fail(self._peer, ctx, RuntimeError("the handler was torn down"), error)
 
     def _start_aside(self, decoded: Decoded) -> None:
         """Run an event out of line, within the bound of those that wait."""
@@ -241,110 +255,12 @@ class Dispatcher:
 
     async def _aside(self, decoded: Decoded) -> None:
         await self._opened.wait()
-        await self._handle(Context(self._peer, decoded))
-        await self._peer.transport.flush()
-
-    # -- calls
-
-    def _start_call(self, decoded: Decoded) -> None:
-        call = decoded.call
-        assert call is not None  # noqa: S101 - feed() looked
-        running = RunningCall(
-            self._peer,
-            call,
-            cancellable=decoded.route.cancellable,
-            refused=decoded.refusal is not None,
-        )
-        work = self._peer.transport.work()
-        self._calls[id(call)] = running
-        timer = self._loop.call_at(call.deadline, self._expire, call.deadline)
-        running.task = self._loop.create_task(
-            self._run_call(running, decoded), context=work.context
-        )
-
-        def ended(task: asyncio.Task[None]) -> None:
-            timer.cancel()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                logger.error("a call failed: type=%s", decoded.route.type, exc_info=error)
-            if not call.ended:  # whatever ended the task, the client is answered
-                running.fail(WsKitError("INTERNAL"))
-            work.release(lambda: self._slot_free(running))
-
-        running.task.add_done_callback(ended)
-
-    def _slot_free(self, running: RunningCall) -> None:
-        del self._calls[id(running.call)]
-        self._connection.calls.handler_ended()
-
-    async def _run_call(self, running: RunningCall, decoded: Decoded) -> None:
-        ctx: RpcContext[Any, Any] = RpcContext(self._peer, decoded, running)
+        ctx: Context[Any, Any] = Context(self._peer, decoded)
         try:
-            if not self._opened.is_set():
-                await self._opened.wait()
             await decoded.route.run(ctx)
-        except asyncio.CancelledError as error:
-            if not running.call.ended:
-                uncancel()
-                await self._fail(ctx, RuntimeError("the handler was cancelled from within"), error)
-        except Exception as error:
-            if running.call.ended:
-                logger.warning("a call failed after it had ended: %s", ctx.type, exc_info=error)
-            else:
-                await self._fail(ctx, error)
-        else:
-            if not running.call.ended:
-                logger.error("the handler finished without a reply: type=%s", ctx.type)
-                message = "The handler finished without a reply"
-                running.fail(WsKitError("INTERNAL", message))
-        if self._peer.transport.unwritten:
-            await self._peer.transport.flush()
-
-    def _expire(self, due: float) -> None:
-        # A loop runs its timers early by up to its clock's resolution.
-        for call in self._connection.calls.expire(now=max(self._loop.time(), due)):
-            self._calls[id(call)].expired()
-
-    # -- failures
-
-    async def _fail(
-        self, ctx: Context[Any, Any], error: Exception, cause: BaseException | None = None
-    ) -> None:
-        """Answer what a handler or middleware raised (``PROTOCOL 3``)."""
-        if isinstance(error, CloseConnection):
-            self._peer.transport.close(error.code, error.reason)
-            return
-        try:
-            answer = self._answer_to(error)
-        except Exception as broken:  # noqa: BLE001 - a mapping that raises is one more bug
-            broken.__cause__, error, answer = error, broken, None
-        if answer is None:
-            logger.error(
-                "handler failed: type=%s client=%s",
-                ctx.type,
-                self._peer.client_id,
-                exc_info=cause or error,
-            )
-            answer = await self._ask_hooks(error, ctx) or WsKitError("INTERNAL")
-        ctx._fail(answer)
-
-    def _answer_to(self, error: Exception) -> WsKitError | None:
-        if isinstance(error, WsKitError):
-            return error
-        return self._peer.table.as_error(error) or get_shell().as_error(error)
-
-    async def _ask_hooks(self, error: Exception, ctx: Context[Any, Any]) -> WsKitError | None:
-        answer: WsKitError | None = None
-        for hook in self._peer.table.hooks.on_error:
-            try:
-                found = hook(error, ctx)
-                if isinstance(found, Awaitable):
-                    found = await from_within(found)
-            except Exception:
-                logger.exception("hook failed: hook=%s", name_of(hook))
-            else:
-                if isinstance(found, WsKitError) and answer is None:
-                    answer = found
-        return answer
+        except BaseException as error:  # noqa: BLE001 - every exception is answered
+            await self._failed(ctx, error)
+        await self._peer.transport.flush()
 
     # -- closing
 
@@ -358,13 +274,9 @@ class Dispatcher:
         self._closing = self._deaf = True
         self._peer.closed = True
         self._line.clear()
-        self._connection.calls.disconnect()
-        running = list(self._calls.values())
-        for call in running:
-            call.cancel()
         # Whatever is still running now has nobody left to answer: even what is not cancellable
         # only keeps its flag, but is waited for below like the others.
-        tasks: set[asyncio.Future[Any]] = {call.task for call in running if call.task is not None}
+        tasks: set[asyncio.Future[Any]] = {*self.calls.cancel_all()}
         others = [*self._side_tasks, *self._peer.spawned]
         if self._worker is not None:
             others.insert(0, self._worker)
@@ -385,6 +297,7 @@ class Dispatcher:
                 len(left),
                 self._limits.close_timeout,
                 self._peer.client_id,
+                extra=fields(self._peer),
             )
 
     async def run_close_hooks(self, code: int, reason: str) -> None:
@@ -395,6 +308,8 @@ class Dispatcher:
                 async with asyncio.timeout(self._limits.close_timeout):
                     await self._run_hook(hook, ctx)
             except Exception:
-                logger.exception("on_close failed: hook=%s", name_of(hook))
+                logger.exception(
+                    "on_close failed: hook=%s", name_of(hook), extra=fields(self._peer)
+                )
         if self._peer.finishing:
             await self._wait_for(set(self._peer.finishing))

@@ -10,7 +10,7 @@ import contextvars
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -46,6 +46,57 @@ def line_of(function: Callable[..., Any]) -> int | None:
         function = function.func
     code = getattr(inspect.unwrap(function), "__code__", None)
     return None if code is None else int(code.co_firstlineno)
+
+
+VIEW_DECORATORS = (
+    "django.contrib.auth.decorators",
+    "django.views.decorators.",
+    "django.utils.decorators",
+)
+"""Modules of decorators for views, which take an ``HttpRequest`` and answer with a response."""
+
+FOR_ANY_FUNCTION = "sensitive_variables"
+
+
+def refuse_view_decorators(function: Callable[..., Any]) -> None:
+    """
+    See that a handler or middleware is wrapped in none of Django's decorators for views.
+
+    Raises:
+        TypeError: If it is.
+    """
+    for wrapper in _wrappers(function):
+        # Not __module__: functools.wraps() gave it the wrapped function's.
+        module = str(getattr(wrapper, "__globals__", {}).get("__name__", ""))
+        if not f"{module}.".startswith(VIEW_DECORATORS):
+            continue
+        decorator = wrapper.__code__.co_qualname.partition(".")[0]
+        if decorator == FOR_ANY_FUNCTION:
+            continue
+        way_out = "handlers are given no HttpRequest: take it off"
+        if "auth" in module:
+            way_out = (
+                "handlers are given no HttpRequest: write use=[require_login], "
+                "use=[require_permission(...)] or use=[require(test)], of "
+                "wskit_channels.permissions"
+            )
+        raise TypeError(f"{name_of(function)} is wrapped by {module}.{decorator}; {way_out}.")
+
+
+def _wrappers(function: Any) -> Iterator[Any]:
+    """A function and what it is wrapped around, outermost first."""
+    seen: set[int] = set()
+    while function is not None and id(function) not in seen:
+        seen.add(id(function))
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif inspect.isfunction(function):
+            yield function
+            function = getattr(function, "__wrapped__", None)
+        else:
+            function = getattr(type(function), "__call__", None)  # noqa: B004 - a callable object
 
 
 async def from_within(work: Awaitable[T]) -> T:

@@ -4,10 +4,12 @@ The request that opens a connection, as hooks and handlers see it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Protocol
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import parse_qs
 
 __all__ = ["Handshake", "User", "select_subprotocol"]
@@ -38,6 +40,19 @@ class _Nobody:
 
 NOBODY = _Nobody()
 
+UNIX = "unix"
+"""Among trusted proxies: whoever reaches the server by its Unix socket."""
+
+Network: TypeAlias = IPv4Network | IPv6Network | str
+
+
+class UserLoader(Protocol):
+    """Loads what cookies stand for into the scope, as ``user`` and ``session``."""
+
+    async def load(self, cookies: Mapping[str, str], /) -> None: ...
+    def load_now(self, cookies: Mapping[str, str], /) -> None:
+        """The same in a thread."""
+
 
 class Handshake:
     """
@@ -54,8 +69,12 @@ class Handshake:
         *,
         token_parameter: str = "access_token",  # noqa: S107 - the name, not a token
         token_subprotocol: str = "bearer.",  # noqa: S107
+        trusted_proxies: Sequence[Network] = (),
+        loader: UserLoader | None = None,
     ) -> None:
         self.scope = scope
+        self._trusted_proxies = trusted_proxies
+        self._loader = None if "user" in scope else loader
         self._token_parameter = token_parameter
         self._token_subprotocol = token_subprotocol
 
@@ -64,14 +83,66 @@ class Handshake:
 
     @property
     def user(self) -> User:
-        """The scope's user; an anonymous one where nothing authenticates before the router."""
+        """
+        The connection's user; an anonymous one where nothing authenticates.
+
+        Set it in ``authenticate`` to whom a token belongs. Where that function is
+        ``async``, ``await load_user()`` first for the user of the session's cookie.
+
+        Raises:
+            RuntimeError: In async code while a session cookie was not looked at yet.
+        """
+        self._require_loaded()
         found: User = self.scope.get("user") or NOBODY
         return found
 
+    @user.setter
+    def user(self, user: User) -> None:
+        self._loader = None
+        self.scope["user"] = user
+
     @property
     def session(self) -> Any:
-        """Django's session, or None where no session middleware stands before the router."""
+        """
+        Django's session, or None where there is none.
+
+        Raises:
+            RuntimeError: As ``user`` does.
+        """
+        self._require_loaded()
         return self.scope.get("session")
+
+    async def load_user(self) -> User:
+        """
+        The user of the session's cookie, loaded if that was not done yet.
+
+        Done by itself where the router has no ``authenticate``; there, ask for it only if
+        you need it: it costs the database two queries.
+        """
+        loader, self._loader = self._loader, None
+        if loader is not None:
+            await loader.load(self.cookies)
+        return self.user
+
+    def _require_loaded(self) -> None:
+        if self._loader is None:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            loader, self._loader = self._loader, None
+            loader.load_now(self.cookies)
+        else:
+            raise RuntimeError("The user is not loaded yet: write await request.load_user() first.")
+
+    @property
+    def may_identify(self) -> bool:
+        """Whether there is something left by which ``authenticate`` may know the client."""
+        return self._loader is not None or self.token is not None
+
+    def settle(self) -> None:
+        """Admission is over: who was not loaded by then is anonymous."""
+        self._loader = None
 
     @property
     def path(self) -> str:
@@ -113,9 +184,16 @@ class Handshake:
 
     @property
     def client_ip(self) -> str | None:
-        """The address that the server saw; behind a proxy, the proxy's."""
+        """
+        The client's address: what the server saw, or what a trusted proxy says it saw.
+
+        ``X-Forwarded-For`` is read from its end, as far as trusted proxies wrote it.
+        """
         client = self.scope.get("client")
-        return str(client[0]) if client else None
+        seen = str(client[0]) if client and client[0] else None
+        if not self._trusted_proxies:
+            return seen
+        return forwarded_for(seen, self.headers.get("x-forwarded-for", ""), self._trusted_proxies)
 
     @property
     def subprotocols(self) -> Sequence[str]:
@@ -141,6 +219,40 @@ class Handshake:
     def select_subprotocol(self, supported: Sequence[str]) -> str | None:
         """The subprotocol to accept with (``PROTOCOL 9``)."""
         return select_subprotocol(self.subprotocols, supported, self._token_subprotocol)
+
+
+def forwarded_for(seen: str | None, header: str, trusted: Sequence[Network]) -> str | None:
+    """The first address, from the server outwards, that is no trusted proxy's."""
+    address = seen
+    for hop in reversed([part.strip() for part in header.split(",")]):
+        if not _is_trusted(address, trusted) or not hop:
+            break
+        host = _host_of(hop)
+        if host is None:
+            break  # not an address: whoever wrote it is as far as can be seen
+        address = host
+    return address
+
+
+def _is_trusted(address: str | None, trusted: Sequence[Network]) -> bool:
+    if address is None:
+        return UNIX in trusted
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(network != UNIX and parsed in network for network in trusted)
+
+
+def _host_of(hop: str) -> str | None:
+    """The address of one entry, which may have a port."""
+    bare = hop[1:].partition("]")[0] if hop.startswith("[") else hop
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return None
 
 
 def select_subprotocol(

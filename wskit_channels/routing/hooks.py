@@ -138,6 +138,16 @@ class HookRegistry(Generic[D_in]):
         """Register a hook for limits that are crossed."""
         return self._hook("on_limit_exceeded", hook)
 
+    def on_stale_connection(
+        self, hook: Callable[[ConnectionContext[D_in]], Async[None] | None], /
+    ) -> Any:
+        """
+        Register a hook for a client that gave no sign of life, before it is closed with 4000.
+
+        It may close with another code itself, within half a second.
+        """
+        return self._hook("on_stale_connection", hook)
+
     def on_layer_recovered(self, hook: Callable[[float], Async[None] | None], /) -> Any:
         """
         Register a hook for a channel layer that works again, given the seconds it did not.

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from wskit_channels.protocol.backlog import Kind
 from wskit_channels.protocol.calls import Call
 from wskit_channels.protocol.errors import WsKitError, check_close
 from wskit_channels.protocol.limits import LimitExceeded, Limits, LimitType
 from wskit_channels.protocol.topics import Topic
 from wskit_channels.routing.functions import observe
+from wskit_channels.routing.log import ConnectionLogger
 from wskit_channels.routing.publishing import encode, prepare
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.topics import Topics
@@ -53,6 +55,7 @@ class Peer:
         client_id: str,
         data: Any,
         debug: bool,
+        closes: Mapping[str, tuple[int, str]] | None = None,
     ) -> None:
         self.table = table
         self.transport = transport
@@ -64,26 +67,31 @@ class Peer:
         self.opened_at = time.time()
         self.closed = False
         self.topics = Topics(self)
-        self.log = logging.LoggerAdapter(logger, {"client_id": client_id})
+        self.log = ConnectionLogger(logger, self)
         self.spawned: set[asyncio.Task[Any]] = set()
         self.finishing: set[asyncio.Future[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._declared = table.declared if debug else None
+        self._closes = closes or {}
 
-    def post(self, function: Callable[..., None], *args: Any) -> None:
+    def post(self, function: Callable[..., object], *args: Any) -> None:
         """Run a plain function in the loop's thread: now if this is it, else in turn."""
         if threading.get_ident() == self._thread:
             function(*args)
         else:
             self._loop.call_soon_threadsafe(function, *args)
 
-    def write(self, frame: str) -> None:
-        """Queue a frame; after the close this only leaves a debug line."""
+    def write(self, frame: str, kind: Kind = Kind.MESSAGE) -> bool:
+        """
+        Queue a frame; after the close this only leaves a debug line.
+
+        False: a reply does not fit, and its call is to be failed.
+        """
         if self.closed:
             self.log.debug("dropped a frame: the connection has closed")
-        else:
-            self.transport.write(frame)
+            return True
+        return self.transport.write(frame, kind)
 
     def encode(
         self,
@@ -111,14 +119,17 @@ class Peer:
         """Encode and queue a message, without an id that a call in flight owns."""
         if correlation_id is not None and correlation_id in self.connection.calls:
             correlation_id = None
-        frame = self.encode(message, correlation_id=correlation_id, meta=meta)
+        frame = encode(message, self.table.validator, correlation_id=correlation_id, meta=meta)
         if self._declared is not None and type(message) not in self._declared:
             self._declared = self._declared | {type(message)}
             self.log.warning(
                 "%s is sent but not declared: add it to sends= or router.sends()",
                 type(message).__qualname__,
             )
-        self.post(self.write, frame)
+        if threading.get_ident() == self._thread:
+            self.write(frame)
+        else:
+            self._loop.call_soon_threadsafe(self.write, frame)
 
     def send_error(
         self,
@@ -138,7 +149,9 @@ class Peer:
             frame, dropped = self.connection.error_frame(bug, now=time.time(), **options)
         for what in dropped:
             self.log.warning("left out of a %s error: %s", error.code, what)
-        self.write(frame)
+        self.write(frame, Kind.ERROR)
+        if (close := self._closes.get(error.code)) is not None:
+            self.transport.close(*close)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection after what is queued; the first close wins."""
@@ -146,7 +159,13 @@ class Peer:
         self.post(self.transport.close, code, reason)
 
     def report(
-        self, type_: LimitType, observed: int, limit: int, retry_after: float | None = None
+        self,
+        type_: LimitType,
+        observed: int,
+        limit: int,
+        retry_after: float | None = None,
+        *,
+        dropped: int = 0,
     ) -> None:
         """Tell ``on_limit_exceeded`` hooks of a limit that was crossed."""
         self.report_exceeded(
@@ -156,6 +175,7 @@ class Peer:
                 limit=limit,
                 client_id=self.client_id,
                 retry_after=retry_after,
+                dropped=dropped,
             )
         )
 

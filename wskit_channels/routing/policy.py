@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wskit_channels.protocol.topics import Topic
 from wskit_channels.routing.functions import from_within, is_async, name_of
+from wskit_channels.routing.log import fields
 
 if TYPE_CHECKING:
     from wskit_channels.routing.peer import Peer
@@ -90,7 +91,7 @@ class Policy:
             try:
                 await _ask(peer, hook, seen, peer.hook_context())
             except Exception:
-                logger.exception("hook failed: hook=%s", name_of(hook.function))
+                logger.exception("hook failed: hook=%s", name_of(hook.function), extra=fields(peer))
 
 
 async def _ask(peer: Peer, hook: Bound, *args: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, cast, overload
 
 from typing_extensions import TypeVar
 
-from wskit_channels.protocol.messages import Rpc
+from wskit_channels.protocol.messages import Request
 from wskit_channels.routing.context import ConnectionContext, Context, RpcContext
 from wskit_channels.routing.middleware import CallNext
 
@@ -24,8 +24,8 @@ T = TypeVar("T")
 C = TypeVar("C")
 M = TypeVar("M")
 Resp = TypeVar("Resp")
-R = TypeVar("R", bound=Rpc[Any, Any])
-R_co = TypeVar("R_co", bound=Rpc[Any, Any], covariant=True)
+R = TypeVar("R", bound=Request[Any, Any])
+R_co = TypeVar("R_co", bound=Request[Any, Any], covariant=True)
 D_co = TypeVar("D_co", covariant=True, default=Any)
 D = TypeVar("D", default=Any)
 Async: TypeAlias = Coroutine[Any, Any, T]
@@ -58,13 +58,13 @@ class OnRpc(Generic[R_co, D_co]):
 
     @overload
     def __call__(
-        self: OnRpc[Rpc[Resp, Any], Any],
+        self: OnRpc[Request[Resp, Any], Any],
         handler: Callable[[RpcContext[R_co, D_co]], Async[Resp]],
         /,
     ) -> Callable[[RpcContext[R_co, D_co]], Async[Resp]]: ...
     @overload
     def __call__(
-        self: OnRpc[Rpc[Resp, Any], Any], handler: Callable[[RpcContext[R_co, D_co]], Resp], /
+        self: OnRpc[Request[Resp, Any], Any], handler: Callable[[RpcContext[R_co, D_co]], Resp], /
     ) -> Callable[[RpcContext[R_co, D_co]], Resp]: ...
     @overload
     def __call__(

@@ -11,26 +11,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Generic, overload
+from typing import Any, Generic, Literal, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from wskit_channels.protocol.heartbeat import Heartbeat
 from wskit_channels.protocol.limits import Limits
-from wskit_channels.protocol.messages import Rpc
+from wskit_channels.protocol.messages import Request, is_request
 from wskit_channels.protocol.topics import Topic
 from wskit_channels.protocol.validation import Validator
 from wskit_channels.routing.base_context import AnyMessage
 from wskit_channels.routing.composition import Composition
 from wskit_channels.routing.context import Context
 from wskit_channels.routing.hooks import Middleware, Plugin, RouterFrozen
+from wskit_channels.routing.idempotency import IdempotencyStore
+from wskit_channels.routing.keeper import with_store
 from wskit_channels.routing.registrars import On, OnRpc, RouteBuilder
 from wskit_channels.routing.results import PublishResult
 from wskit_channels.routing.shell import get_shell
-from wskit_channels.routing.table import (
-    Registration,
-    is_request,
-)
+from wskit_channels.routing.table import Registration, Route, RouteTable
 
 __all__ = ["Plugin", "Router", "RouterFrozen"]
 
@@ -44,7 +44,7 @@ M3 = TypeVar("M3")
 M4 = TypeVar("M4")
 M5 = TypeVar("M5")
 M6 = TypeVar("M6")
-R = TypeVar("R", bound=Rpc[Any, Any])
+R = TypeVar("R", bound=Request[Any, Any])
 D_in = TypeVar("D_in", contravariant=True, default=Any)  # a router consumes data
 
 
@@ -58,8 +58,11 @@ class Router(Composition[D_in], Generic[D_in]):
             ``validate_assignment`` is switched on. Without it data is an open namespace.
         login_required: Refuse anonymous users with 4401.
         limits: Ceilings for one connection; unset ones come from ``WSKIT``.
+        heartbeat: Ping silent clients and close stale ones; by default as ``WSKIT`` has it,
+            which is off. False is off whatever that says.
         rpc_timeout: Seconds a call has when its client names none; ``WSKIT``'s by default.
         subprotocols: What the application supports, for selection by ``PROTOCOL 9``.
+        idempotency: Where calls of ``idempotent=True`` routes keep their answers.
         validator: For message classes of a library that this one does not know.
         channel_layer: Alias in ``CHANNEL_LAYERS`` of the layer that topics use.
         namespace: Topics are shared by all routers of one namespace.
@@ -75,8 +78,10 @@ class Router(Composition[D_in], Generic[D_in]):
         data: None = None,
         login_required: bool = ...,
         limits: Limits | None = ...,
+        heartbeat: Heartbeat | Literal[False] | None = ...,
         rpc_timeout: float | None = ...,
         subprotocols: Sequence[str] = ...,
+        idempotency: IdempotencyStore | None = ...,
         validator: Validator | None = ...,
         channel_layer: str = ...,
         namespace: str = ...,
@@ -88,8 +93,10 @@ class Router(Composition[D_in], Generic[D_in]):
         data: type[D_in],
         login_required: bool = ...,
         limits: Limits | None = ...,
+        heartbeat: Heartbeat | Literal[False] | None = ...,
         rpc_timeout: float | None = ...,
         subprotocols: Sequence[str] = ...,
+        idempotency: IdempotencyStore | None = ...,
         validator: Validator | None = ...,
         channel_layer: str = ...,
         namespace: str = ...,
@@ -100,8 +107,10 @@ class Router(Composition[D_in], Generic[D_in]):
         data: Any = None,
         login_required: bool = False,
         limits: Limits | None = None,
+        heartbeat: Heartbeat | Literal[False] | None = None,
         rpc_timeout: float | None = None,
         subprotocols: Sequence[str] = (),
+        idempotency: IdempotencyStore | None = None,
         validator: Validator | None = None,
         channel_layer: str = "default",
         namespace: str = "",
@@ -110,8 +119,10 @@ class Router(Composition[D_in], Generic[D_in]):
             _prepare_data(data)
         super().__init__(data, validator, login_required)
         self.limits = limits or Limits()
+        self.heartbeat = heartbeat
         self.rpc_timeout = rpc_timeout
         self.subprotocols = tuple(subprotocols)
+        self.idempotency = idempotency
         self.channel_layer = channel_layer
         self.namespace = namespace
 
@@ -241,6 +252,7 @@ class Router(Composition[D_in], Generic[D_in]):
         use: Sequence[Middleware[D_in]] = (),
         sends: Sequence[Any] = (),
         cancellable: bool = True,
+        idempotent: bool = False,
     ) -> OnRpc[R, D_in]:
         """
         Register the handler of a request, which returns the response or calls ``ctx.reply``.
@@ -248,7 +260,8 @@ class Router(Composition[D_in], Generic[D_in]):
         Calls run concurrently, each in a task of its own, which an abort, the deadline
         and a disconnect cancel. With ``cancellable=False`` they only set
         ``ctx.cancelled``. A plain ``def`` handler runs in a thread, which nothing can
-        interrupt: what it answers too late is dropped.
+        interrupt: what it answers too late is dropped. With ``idempotent=True`` a call that
+        carries an idempotency key runs once, and its answer is replayed.
 
         Raises:
             DuplicateRoute: If the type is taken already.
@@ -267,6 +280,7 @@ class Router(Composition[D_in], Generic[D_in]):
                     sends=tuple(sends),
                     is_call=True,
                     cancellable=cancellable,
+                    idempotent=idempotent,
                 )
             )
 
@@ -347,6 +361,9 @@ class Router(Composition[D_in], Generic[D_in]):
     ) -> None:
         """Publish when the present transaction of a database is committed."""
         get_shell().publish_on_commit(self, topic, message, meta, using)
+
+    def _make_table(self, routes: Mapping[str, Route]) -> RouteTable:
+        return with_store(super()._make_table(routes), self.idempotency)
 
     def make_data(self) -> Any:
         """New data for a connection."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import ParamSpec, TypeVar
 
+from wskit_channels.protocol.backlog import Kind
 from wskit_channels.routing.results import PublishResult
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ class Work(Protocol):
 class Transport(Protocol):
     """One connection of a server. Used in its event loop's thread only, but for ``call``."""
 
-    def write(self, frame: str) -> None:
-        """Queue a frame; never blocks."""
+    def write(self, frame: str, kind: Kind = Kind.MESSAGE) -> bool:
+        """Queue a frame; never blocks. False: a reply does not fit, its call is to be failed."""
+        ...
 
     @property
     def unwritten(self) -> bool:
@@ -83,7 +85,15 @@ class Transport(Protocol):
     async def publish(self, topic: str, frame: str, *, exclude_self: bool) -> PublishResult: ...
 
     async def set_user(self, user: Any) -> None:
-        """Make this the connection's user; None makes it anonymous."""
+        """
+        Make this the connection's user; None makes it anonymous.
+
+        Raises:
+            WsKitError: If that user may not have this connection, which is closed then.
+        """
+
+    async def refresh_user(self) -> None:
+        """Read the user anew; closes the connection if they may not stay."""
 
 
 class Shell(Protocol):

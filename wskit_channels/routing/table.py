@@ -4,9 +4,9 @@ A router's routes and hooks, flattened: what serving uses, fixed once and for al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -14,11 +14,21 @@ from typing_extensions import TypeVar
 
 from wskit_channels.protocol import wire
 from wskit_channels.protocol.errors import WsKitError, is_finite
-from wskit_channels.protocol.messages import Rpc, type_of
+from wskit_channels.protocol.messages import type_of
 from wskit_channels.protocol.validation import Schema, Validator, schema_of
-from wskit_channels.routing.functions import is_async, line_of, module_of, name_of
+from wskit_channels.routing.functions import (
+    is_async,
+    line_of,
+    module_of,
+    name_of,
+    refuse_view_decorators,
+)
+from wskit_channels.routing.keeper import Endpoint, idempotent
 from wskit_channels.routing.middleware import Run, compose
 from wskit_channels.routing.policy import Policy
+
+if TYPE_CHECKING:
+    from wskit_channels.routing.idempotency import IdempotencyStore
 
 __all__ = ["DuplicateRoute", "Hooks", "Registration", "Route", "RouteInfo", "RouteTable"]
 
@@ -42,6 +52,7 @@ class Hooks:
     on_publish: list[Function] = field(default_factory=list)
     on_limit_exceeded: list[Function] = field(default_factory=list)
     on_layer_recovered: list[Function] = field(default_factory=list)
+    on_stale_connection: list[Function] = field(default_factory=list)
 
     def extended(self, other: Hooks) -> Hooks:
         """These and another router's, which come after; ``authenticate`` is the host's."""
@@ -66,6 +77,11 @@ class Registration:
     concurrent: bool = False
     is_call: bool = False
     cancellable: bool = True
+    idempotent: bool = False
+
+    def __post_init__(self) -> None:
+        for function in (self.handler, *self.middleware):
+            refuse_view_decorators(function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,7 @@ class Route:
         "cancellable",
         "concurrent",
         "handler",
+        "idempotent",
         "is_call",
         "message",
         "run",
@@ -115,9 +132,12 @@ class Route:
         self.is_call = registration.is_call
         self.concurrent = registration.concurrent
         self.cancellable = registration.cancellable
+        self.idempotent = registration.idempotent
         self._response = getattr(message, "__wskit_response__", None)
-        self._encode_progress = _progress_encoder(getattr(message, "__wskit_progress__", Any))
-        endpoint = _call_endpoint if self.is_call else _event_endpoint
+        self._encode_progress = _progress_encoder(message)
+        endpoint: Endpoint = _call_endpoint if self.is_call else _event_endpoint
+        if self.idempotent:
+            endpoint = idempotent(endpoint)
         self.run: Run = compose(middleware, endpoint(self.handler))
 
     def check_response(self, message: Any) -> None:
@@ -163,7 +183,12 @@ def message_type(message: type[Any], validator: Validator | None) -> str:
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-def _progress_encoder(kind: Any) -> Callable[[Any], str]:
+def _progress_encoder(message: type[Any]) -> Callable[[Any], str]:
+    kind = getattr(message, "__wskit_progress__", Any)
+    own = getattr(getattr(message, "__wskit_validator__", None), "progress_encoder", None)
+    if own is not None:
+        made: Callable[[Any], str] = own(kind)
+        return made
     if kind is Any:
 
         def encode_any(value: Any) -> str:
@@ -204,7 +229,9 @@ def _event_endpoint(handler: Function) -> Run:
     async def run_in_thread(ctx: Any) -> None:
         if ctx._decoded.refusal is not None:
             return _refuse(ctx)
-        await ctx._peer.transport.run_sync(handler, ctx)
+        found = await ctx._peer.transport.run_sync(handler, ctx)
+        if isinstance(found, Awaitable):  # a plain wrapper around an async handler
+            await found
         return None
 
     return run_in_thread
@@ -221,6 +248,8 @@ def _call_endpoint(handler: Function) -> Run:
             answer = await handler(ctx)
         else:
             answer = await ctx._peer.transport.run_sync(handler, ctx)
+            if isinstance(answer, Awaitable):  # a plain wrapper around an async handler
+                answer = await answer
         if answer is not None:
             ctx.reply(answer)
         return None
@@ -254,6 +283,7 @@ class RouteTable:
         self.hooks = hooks
         self.policy = policy
         self.validator = validator
+        self.idempotency: IdempotencyStore | None = None
         self.declared = declared
         """Classes that may be sent, where any are declared, responses included."""
         self._exceptions = exceptions
@@ -324,7 +354,3 @@ def keep_first(
                 )
         flat[type_] = item
     return flat
-
-
-def is_request(message: Any) -> bool:
-    return isinstance(message, type) and issubclass(message, Rpc)

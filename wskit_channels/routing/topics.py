@@ -16,8 +16,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from wskit_channels.protocol.errors import PubSubError, PubSubErrorCode
+from wskit_channels.protocol.errors import PubSubError, PubSubErrorCode, WsKitError
 from wskit_channels.protocol.topics import Topic, check_topic, topic_name
+from wskit_channels.routing.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,6 +128,30 @@ class Topics(Set[str]):
         """Leave all topics."""
         return await self.set(())
 
+    async def _reauthorize(self) -> None:
+        """Leave the topics that the connection may no longer be subscribed to."""
+        peer = self._peer
+        if not peer.table.policy.authorize:
+            return
+        for name in self:
+            try:
+                allowed = await peer.table.policy.allows(peer, "subscribe", name)
+            except WsKitError:
+                allowed = False
+            except Exception:
+                peer.log.exception("authorising a topic again failed")
+                allowed = False
+            if not allowed and not peer.closed:
+                await self._lose(name)
+
+    async def _lose(self, name: str) -> None:
+        async with self._turns_of([name]):
+            if lost := name in self._names:
+                self._turns[name].doing = "unsubscribing"
+                await self._carry_out([], [name])
+        if lost:
+            await self._tell([], [name])
+
     # -- the way of every operation
 
     async def _change(self, adding: list[str], removing: list[str]) -> TopicsChange:
@@ -212,7 +237,9 @@ class Topics(Set[str]):
             try:
                 await operation(name)
             except Exception as error:  # noqa: BLE001 - what cannot be undone is told
-                logger.warning("rolling back failed: %s", type(error).__name__)
+                logger.warning(
+                    "rolling back failed: %s", type(error).__name__, extra=fields(self._peer)
+                )
                 failed.append(name)
         for name in failed:
             self._names.pop(name, None)  # it was left, and could not be joined again
