@@ -3,13 +3,17 @@ Serve the conformance server on loopback, in this very process.
 
     python -m tests.conformance --port 8301 [--server daphne|uvicorn]
                                 [--layer memory|redis://HOST:PORT]
+                                [--messages pydantic|msgspec]
 """
 
 import argparse
 
 from tests.live.settings import configure
 
-APPLICATION = "tests.conformance.server:application"
+APPLICATIONS = {
+    "pydantic": "tests.conformance.server:application",
+    "msgspec": "tests.conformance.struct_server:application",
+}
 
 
 def main() -> None:
@@ -17,25 +21,26 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--server", choices=["daphne", "uvicorn"], default="daphne")
     parser.add_argument("--layer", default="memory", help="memory, or redis://HOST:PORT")
+    parser.add_argument("--messages", choices=[*APPLICATIONS], default="pydantic")
     options = parser.parse_args()
     configure(options.layer)
     if options.server == "daphne":
-        serve_daphne(options.port)
+        serve_daphne(APPLICATIONS[options.messages], options.port)
     else:
-        serve_uvicorn(options.port)
+        serve_uvicorn(APPLICATIONS[options.messages], options.port)
 
 
-def serve_daphne(port: int) -> None:
+def serve_daphne(application: str, port: int) -> None:
     # daphne has no types.
     from daphne.cli import CommandLineInterface  # type: ignore[import-untyped]
 
-    CommandLineInterface().run(["-b", "127.0.0.1", "-p", str(port), APPLICATION])
+    CommandLineInterface().run(["-b", "127.0.0.1", "-p", str(port), application])
 
 
-def serve_uvicorn(port: int) -> None:
+def serve_uvicorn(application: str, port: int) -> None:
     import uvicorn
 
-    uvicorn.run(APPLICATION, host="127.0.0.1", port=port)
+    uvicorn.run(application, host="127.0.0.1", port=port)
 
 
 if __name__ == "__main__":

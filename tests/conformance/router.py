@@ -21,12 +21,17 @@ class Data:
     name: str | None = None
 
 
-router = Router(
-    data=Data,
-    subprotocols=("chat.v1",),
-    limits=Limits(max_payload_bytes=4096, max_inflight_rpcs=8, max_topics_per_connection=10),
-    rpc_timeout=2.0,
-)
+def make_router() -> Router[Data]:
+    """A router without handlers, as the scenarios want it set up."""
+    return Router(
+        data=Data,
+        subprotocols=("chat.v1",),
+        limits=Limits(max_payload_bytes=4096, max_inflight_rpcs=8, max_topics_per_connection=10),
+        rpc_timeout=2.0,
+    )
+
+
+router = make_router()
 
 
 def room_topic(room_id: str) -> str:

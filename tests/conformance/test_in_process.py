@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -65,9 +66,7 @@ async def open_socket(application: Any, scenario: Scenario) -> InProcessSocket:
     return InProcessSocket(communicator, subprotocol)
 
 
-async def play(scenario: Scenario) -> None:
-    from tests.conformance.server import application
-
+async def play(application: Any, scenario: Scenario) -> None:
     sockets: dict[str, Socket] = {}
     try:
         for name in client_names(scenario):
@@ -86,9 +85,40 @@ def layer(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("layer")
-@pytest.mark.parametrize(
+each_scenario = pytest.mark.parametrize(
     "scenario", [pytest.param(scenario, id=name) for name, scenario in load([SCENARIOS])]
 )
+
+
+@pytest.mark.usefixtures("layer")
+@each_scenario
 async def test_scenario(scenario: Scenario) -> None:
-    await play(scenario)
+    from tests.conformance.server import application
+
+    await play(application, scenario)
+
+
+@pytest.fixture
+def struct_server() -> ModuleType:
+    pytest.importorskip("msgspec")
+    from tests.conformance import struct_server
+
+    return struct_server
+
+
+@override_settings(CHANNEL_LAYERS=channel_layers("memory"))
+@each_scenario
+async def test_scenario_with_structs(scenario: Scenario, struct_server: ModuleType) -> None:
+    """Another validator serves the same wire (PROTOCOL 1 to 7)."""
+    await play(struct_server.application, scenario)
+
+
+def test_structs_are_routed_as_models_are(struct_server: ModuleType) -> None:
+    """Or a scenario might pass because nobody serves it."""
+    from tests.conformance.router import router
+
+    routes = {(route.type, route.kind) for route in router.routes()}
+    assert {(route.type, route.kind) for route in struct_server.router.routes()} == routes
+    assert not {route.message for route in router.routes()} & {
+        route.message for route in struct_server.router.routes()
+    }

@@ -1,7 +1,7 @@
 """
-Type checkers run over ``right.py`` and ``wrong.py``, and where they differ from the marks.
+Type checkers run over right and wrong user code, and where they differ from the marks.
 
-A line of ``wrong.py`` that is marked ``# E`` must be an error; no other line of either
+A line of a file ``wrong*.py`` that is marked ``# E`` must be an error; no other line of any
 file may be. ``# E plugin`` marks those that only mypy with pydantic's plugin finds.
 """
 
@@ -18,7 +18,14 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-FILES = ("right.py", "wrong.py")
+FILES = (
+    "right.py",
+    "right_client.py",
+    "right_structs.py",
+    "wrong.py",
+    "wrong_client.py",
+    "wrong_structs.py",
+)
 
 MYPY = "mypy"
 MYPY_WITH_PLUGIN = "mypy with pydantic's plugin"
