@@ -1,0 +1,1 @@
+"""A contract with everything in it that code generation has to understand."""
