@@ -1,0 +1,237 @@
+"""A server that goes down: nobody is cut off, and nobody keeps it from going."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.live.clients import client, receive
+from tests.live.crowd import (
+    DeafClient,
+    ask,
+    gather_crowd,
+    listen_to_the_end,
+    request,
+    serve,
+)
+from tests.live.servers import SERVERS, Server
+
+pytestmark = pytest.mark.live
+
+CROWD = 1000
+CALLS = 50
+WINDOW = 3.0
+TIMEOUT = 8.0
+DRAIN: dict[str, Any] = {
+    "DRAIN_ON_SIGTERM": True,
+    "DRAIN_TIMEOUT": TIMEOUT,
+    "DRAIN_WINDOW": WINDOW,
+}
+EXIT_CODES = {"daphne": 0, "uvicorn": -signal.SIGTERM}
+AGE = 2.2
+"""Seconds after which daphne, which looks after its connections once a second, knows one."""
+
+REFUSALS = {"daphne": 403, "uvicorn": 503}
+
+each_server = pytest.mark.parametrize("name", sorted(SERVERS))
+
+
+async def wait_for_exit(server: Server, timeout: float) -> int:
+    return await asyncio.to_thread(server.process.wait, timeout)
+
+
+async def refusal(server: Server) -> int:
+    with pytest.raises(InvalidStatus) as refused:
+        await client(server.url)
+    return refused.value.response.status_code
+
+
+def is_bye(frame: dict[str, Any]) -> bool:
+    return bool(frame["type"] == "$ws:bye")
+
+
+def check_spread(delays: list[int]) -> None:
+    """No tenth of the window holds more than a fifth of the reconnects."""
+    tenths = Counter(int(delay / (WINDOW * 100)) for delay in delays)
+    assert set(tenths) <= set(range(11))
+    assert max(tenths.values()) <= len(delays) / 5
+
+
+@each_server
+async def test_sigterm_ends_a_thousand_connections_in_good_order(name: str, tmp_path: Path) -> None:
+    """PROTOCOL 7 and 8: all are told and closed with 1012, calls are answered, hooks run."""
+    closed = tmp_path / "closed"
+    with serve(name, tmp_path / "log", closed=closed, **DRAIN) as server:
+        crowd = await gather_crowd(server, CROWD - 1)
+        for caller in crowd[:CALLS]:
+            await request(caller, "WAIT", "call", seconds=4.0)
+        await ask(server, "stats/")  # the calls have been read
+        await asyncio.sleep(0.8)
+        crowd.append(await client(server.url))
+        await asyncio.sleep(0.2)
+        listening = asyncio.gather(*map(listen_to_the_end, crowd))
+
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        refused_with = await refusal(server)
+        told = await listening
+        exit_code = await wait_for_exit(server, 5)
+
+    assert refused_with == REFUSALS[name]
+    assert Counter(code for _, code in told) == {1012: CROWD}
+    for number, (frames, _) in enumerate(told):
+        bye, *answers = frames
+        assert is_bye(bye)
+        expected = [("WAITED", "call")] if number < CALLS else []
+        assert [(each["type"], each["meta"]["correlationId"]) for each in answers] == expected
+    check_spread([frames[0]["data"]["retryAfterMs"] for frames, _ in told])
+    lines = [line.split() for line in closed.read_text().splitlines()]
+    assert len({client_id for client_id, _ in lines}) == len(lines) == CROWD
+    assert {code for _, code in lines} == {"1012"}
+    assert exit_code == EXIT_CODES[name]
+    assert "Traceback" not in server.log.read_text()
+
+
+@each_server
+async def test_a_call_that_takes_too_long_does_not_hold_the_drain(
+    name: str, tmp_path: Path
+) -> None:
+    """It is cut at ``drain_timeout``, and its connection closed like the others."""
+    settings = {**DRAIN, "DRAIN_TIMEOUT": 1.0, "DRAIN_WINDOW": 0.5}
+    with serve(name, tmp_path / "log", **settings) as server:
+        async with client(server.url) as caller, client(server.url) as idle:
+            await request(caller, "WAIT", "endless", seconds=60)
+            await ask(server, "stats/")
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+
+            told = await asyncio.gather(listen_to_the_end(caller), listen_to_the_end(idle))
+            exit_code = await wait_for_exit(server, 10)
+            took = time.monotonic() - began
+
+    for frames, code in told:
+        [bye] = frames
+        assert is_bye(bye)
+        assert code == 1012
+    assert exit_code == EXIT_CODES[name]
+    assert 1 <= took < 5
+
+
+@each_server
+async def test_a_second_sigterm_does_not_wait(name: str, tmp_path: Path) -> None:
+    """For calls, that is: who is still there is closed in good order."""
+    with serve(name, tmp_path / "log", **{**DRAIN, "DRAIN_TIMEOUT": 60.0}) as server:
+        async with client(server.url) as caller:
+            await request(caller, "WAIT", "endless", seconds=60)
+            await ask(server, "stats/")
+            server.process.send_signal(signal.SIGTERM)
+            assert is_bye(await receive(caller))
+
+            server.process.send_signal(signal.SIGTERM)
+            frames, code = await listen_to_the_end(caller)
+            exit_code = await wait_for_exit(server, 5)
+
+    assert frames == []
+    assert code == 1012
+    assert exit_code == EXIT_CODES[name]
+
+
+@each_server
+async def test_an_http_connection_kept_alive_does_not_spoil_it(name: str, tmp_path: Path) -> None:
+    """daphne's shutdown stumbles over one that has no request."""
+    closed = tmp_path / "closed"
+    settings = {**DRAIN, "DRAIN_WINDOW": 0.5}
+    with serve(name, tmp_path / "log", closed=closed, **settings) as server:
+        kept = HTTPConnection("127.0.0.1", server.port, timeout=10)
+        kept.request("GET", "/stats/")
+        assert kept.getresponse().read()
+        crowd = await gather_crowd(server, 20)
+        await asyncio.sleep(AGE)
+        listening = asyncio.gather(*map(listen_to_the_end, crowd))
+
+        server.process.send_signal(signal.SIGTERM)
+        told = await listening
+        exit_code = await wait_for_exit(server, 10)
+        kept.close()
+
+    assert [code for _, code in told] == [1012] * 20
+    assert len(closed.read_text().splitlines()) == 20
+    assert exit_code == EXIT_CODES[name]
+
+
+@each_server
+async def test_a_client_that_does_not_read_does_not_hold_it(name: str, tmp_path: Path) -> None:
+    settings = {**DRAIN, "DRAIN_WINDOW": 0.5, "ON_SLOW_CONSUMER": "drop"}
+    with serve(name, tmp_path / "log", **settings) as server, DeafClient(server) as deaf:
+        deaf.send("JOIN", topic="flood")
+        deaf.read(1)
+        await ask(server, "flood/?count=100&size=100000&ticks_every=10")
+        server.process.send_signal(signal.SIGTERM)
+
+        assert await wait_for_exit(server, 12) == EXIT_CODES[name]
+
+
+@each_server
+async def test_a_view_drains_before_the_process_is_stopped(name: str, tmp_path: Path) -> None:
+    """What Kubernetes' preStop asks for: when it is answered, every client has gone."""
+    closed = tmp_path / "closed"
+    settings = {**DRAIN, "DRAIN_ON_SIGTERM": False, "DRAIN_WINDOW": 1.0}
+    with serve(name, tmp_path / "log", closed=closed, **settings) as server:
+        crowd = await gather_crowd(server, 100)
+        await request(crowd[0], "WAIT", "call", seconds=0.5)
+        await ask(server, "stats/")
+        listening = asyncio.gather(*map(listen_to_the_end, crowd))
+
+        assert await ask(server, "drain/") == {"drained": True}
+        figures = await ask(server, "stats/")
+        told = await listening
+        refused_with = await refusal(server)
+        server.process.send_signal(signal.SIGTERM)
+        exit_code = await wait_for_exit(server, 5)
+
+    assert (figures["connections"], figures["closes"]) == (0, {"1012": 100})
+    assert [code for _, code in told] == [1012] * 100
+    assert [[is_bye(frame) for frame in frames] for frames, _ in told[1:]] == [[True]] * 99
+    assert [frame["type"] for frame in told[0][0]] == ["$ws:bye", "WAITED"]
+    assert refused_with == REFUSALS[name]
+    assert exit_code == EXIT_CODES[name]
+
+
+async def test_sigterm_drains_under_uvloop(tmp_path: Path) -> None:
+    pytest.importorskip("uvloop")
+    options = ["--loop", "uvloop"]
+    settings = {**DRAIN, "DRAIN_WINDOW": 0.5}
+    with serve("uvicorn", tmp_path / "log", options=options, **settings) as server:
+        crowd = await gather_crowd(server, 100)
+        await request(crowd[0], "WAIT", "call", seconds=1.0)
+        await ask(server, "stats/")
+        listening = asyncio.gather(*map(listen_to_the_end, crowd))
+        server.process.send_signal(signal.SIGTERM)
+        told = await listening
+        exit_code = await wait_for_exit(server, 5)
+
+    assert [code for _, code in told] == [1012] * 100
+    assert [frame["type"] for frame in told[0][0]] == ["$ws:bye", "WAITED"]
+    assert exit_code == EXIT_CODES["uvicorn"]
+
+
+@each_server
+async def test_without_the_setting_sigterm_is_the_servers_own(name: str, tmp_path: Path) -> None:
+    """The hooks run all the same: daphne cancels its applications, uvicorn closes them."""
+    closed = tmp_path / "closed"
+    with serve(name, tmp_path / "log", closed=closed) as server:
+        async with client(server.url) as idle:
+            await asyncio.sleep(AGE)
+            server.process.send_signal(signal.SIGTERM)
+            _, code = await listen_to_the_end(idle)
+            exit_code = await wait_for_exit(server, 10)
+
+    assert code == 1012
+    assert len(closed.read_text().splitlines()) == 1
+    assert exit_code == EXIT_CODES[name]
