@@ -51,8 +51,7 @@ class Live:
         client_id: str,
     ) -> None:
         table = router.freeze()
-        self.client_id = client_id
-        self.account = account
+        self.client_id, self.account = client_id, account
         self._login_required = router.login_required
         self.transport = ConsumerTransport(
             scope,
