@@ -20,6 +20,15 @@ def pytest_unconfigure() -> None:
     logging.getLogger().removeHandler(_watch)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have a file's tests run in one process; what is measured over a whole folder, too."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            folder = item.path.parent
+            whole = folder / "coverage.py"
+            item.add_marker(pytest.mark.xdist_group(str(folder if whole.exists() else item.path)))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """No payload, token, cookie or query that a test marked as a canary may have been logged."""
     if _watch.found:

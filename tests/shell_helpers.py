@@ -19,7 +19,7 @@ import pytest
 from channels.layers import BaseChannelLayer, channel_layers
 from django.db import connection
 
-from wskit_channels import Context, Message, PubSubError, Router, hub, relay
+from wskit_channels import Context, Message, PubSubError, Router, control, hub, relay
 from wskit_channels.routing.publishing import encode
 
 PATIENCE = 20.0
@@ -179,6 +179,9 @@ class LayerFailed(Exception):
     """What ``RemoteLayer`` raises on demand."""
 
 
+ORDERS = hub.group_name(control.NAMESPACE, control.TOPIC)
+"""The group in which a process hears orders to disconnect somebody."""
+
 PROBE = "wskit.probe."
 """Groups with this prefix are for a relay's probe of itself."""
 
@@ -208,7 +211,7 @@ class RemoteLayer(BaseChannelLayer):
         return {
             group: set(channels)
             for group, channels in self.groups.items()
-            if channels and not group.startswith(PROBE)
+            if channels and not group.startswith(PROBE) and group != ORDERS
         }
 
     async def _enter(self, method: str, *arguments: str) -> None:

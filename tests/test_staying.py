@@ -17,7 +17,16 @@ from django.urls import path
 from django.utils import timezone
 
 from tests.auth_helpers import count_queries, request_of
-from tests.shell_helpers import Client, Ping, Pong, RemoteLayer, connect, in_thread, layer_in_use
+from tests.shell_helpers import (
+    ORDERS,
+    Client,
+    Ping,
+    Pong,
+    RemoteLayer,
+    connect,
+    in_thread,
+    layer_in_use,
+)
 from wskit_channels import ConnectionContext, Context, Message, Router, WsKitError, auth, control
 from wskit_channels.asgi import websocket_application
 from wskit_channels.registry import registry_here
@@ -269,7 +278,7 @@ async def test_orders_of_another_process_are_carried_out(monkeypatch: pytest.Mon
         assert isinstance(layer, RemoteLayer)
         application, _ = site()
         async with two_tabs_and_another(application) as (alice, _, tabs):
-            while not layer.members():
+            while not layer.groups[ORDERS]:
                 await asyncio.sleep(0)
             await elsewhere(monkeypatch, lambda: auth.adisconnect_user(alice))
             assert [await one.closed() for one in tabs] == [ENDED] * 2
@@ -296,11 +305,10 @@ async def test_orders_name_no_session() -> None:
         application, _ = site()
         session = cookie(await browser_of(await user_of("alice")))
         client = await tab(application, session)
-        while not layer.members():
+        while not layer.groups[ORDERS]:
             await asyncio.sleep(0)
-        (group,) = layer.members()
         channel = await layer.new_channel()
-        await layer.group_add(group, channel)
+        await layer.group_add(ORDERS, channel)
         await auth.adisconnect_session(session)
         sent.append(str(await layer.receive(channel)))
 

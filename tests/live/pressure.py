@@ -138,7 +138,7 @@ def resident_kib() -> int:
 async def stats(request: HttpRequest) -> JsonResponse:
     """What one process holds, after a collection."""
     gc.collect()
-    hubs = list(hub._hubs.values())
+    hubs = [each for each in hub._hubs.values() if each.namespace == ""]  # not orders'
     return JsonResponse(
         {
             "tasks": len(asyncio.all_tasks()),
