@@ -64,6 +64,8 @@ class Outbox:
     ) -> None:
         self._send = send
         self._backlog = backlog
+        self.queue = backlog.queue
+        """What waits to be written; read it only, to see whether there is anything."""
         self._on_dropped = on_dropped
         self._flow = flow
         self._loop = asyncio.get_running_loop()
@@ -81,7 +83,7 @@ class Outbox:
     @property
     def unwritten(self) -> bool:
         """Whether frames are queued that nobody is writing."""
-        return not self._writing and bool(self._backlog)
+        return not self._writing and bool(self.queue)
 
     @property
     def waiting_bytes(self) -> int:
@@ -90,8 +92,22 @@ class Outbox:
 
     def put(self, frame: str, kind: Kind = Kind.MESSAGE) -> bool:
         """Queue a frame. False says that it is a reply that does not fit: fail its call."""
+        backlog = self._backlog
         if self._closed or self._overflowed:
             return True
+        if backlog.bytes > backlog.limit or backlog.waste is not None:
+            return self._put_over(frame, kind)
+        # The same as backlog.put() does, for the one case that is common.
+        size = len(frame) if frame.isascii() else len(frame.encode())
+        backlog.queue.append((frame, size, kind))
+        backlog.bytes += size
+        if not self._writing and not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._turn.add(self)
+        return True
+
+    def _put_over(self, frame: str, kind: Kind) -> bool:
+        """Queue a frame where too much waits already, or did a moment ago."""
         backlog = self._backlog
         dropped = backlog.dropped
         verdict = backlog.put(frame, kind)
@@ -128,7 +144,7 @@ class Outbox:
     def have_written(self) -> None:
         """Write what is queued; where the server makes us wait, a task goes on with it."""
         self._waits_for_turn = False
-        if self._writing or not self._backlog:
+        if self._writing or not self.queue:
             return
         if self._needs_task:
             self._writer = self._loop.create_task(self.flush())
@@ -145,24 +161,29 @@ class Outbox:
         if self._writing:
             return
         self._writing = True
-        backlog, send, flow = self._backlog, self._send, self._flow
+        backlog, queue, send, flow = self._backlog, self.queue, self._send, self._flow
+        size = 0
         try:
-            while backlog:
+            while queue:
                 if flow is not None and flow.paused:
                     await flow.resumed()
                     continue
-                frame, size = backlog.pop()
-                try:
-                    await send({"type": "websocket.send", "text": frame})
-                finally:
-                    backlog.written(size)
+                if backlog.waste is None:
+                    frame, size, _ = queue.popleft()
+                else:
+                    frame, size = backlog.pop()
+                await send({"type": "websocket.send", "text": frame})
+                backlog.bytes -= size
+                size = 0
         except Exception as error:  # noqa: BLE001 - the server's word that the client is gone
             logger.debug("a frame could not be sent: %s", type(error).__name__)
             self.close()
         finally:
+            backlog.bytes -= size  # of the frame that was being written, however that ended
             self._writing = False
-            self._wake()
-            if backlog and not self._closed and not self._waits_for_turn:
+            if self._waiters or self._reported_at is not None:
+                self._wake()
+            if queue and not self._closed and not self._waits_for_turn:
                 # Cancelled half way: what is left is another writer's.
                 self._waits_for_turn = True
                 self._turn.add(self)
@@ -185,7 +206,7 @@ class Outbox:
         self._wake()
 
     def _wake(self) -> None:
-        if self._closed or not self._backlog:
+        if self._closed or not self.queue:
             if self._reported_at is not None:
                 self._reported_at = None
                 self._tell(self._backlog.bytes)

@@ -115,15 +115,11 @@ class ConsumerTransport:
         self._base = pooled_context()
         # What routing calls for every message, without a hop.
         self.write = self._outbox.put
+        self.queue = self._outbox.queue
         self.flush = self._outbox.flush
         self.drain = self._outbox.drain
         self.set_user = users.set_user
         self.refresh_user = users.refresh_user
-
-    @property
-    def unwritten(self) -> bool:
-        """Whether frames are queued that nobody is writing."""
-        return self._outbox.unwritten
 
     # -- closing
 

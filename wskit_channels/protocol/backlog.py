@@ -61,11 +61,11 @@ class Backlog:
     __slots__ = (
         "_drop_messages",
         "_drop_progress",
-        "_waste",
         "bytes",
         "dropped",
         "limit",
         "queue",
+        "waste",
     )
 
     def __init__(
@@ -77,12 +77,14 @@ class Backlog:
         self._drop_progress = drop_progress
         self._drop_messages = drop_messages
         self.queue: deque[Entry] = deque()
-        """What waits, in order. Read it only; it may hold frames that were dropped."""
+        """What waits, in order. While ``waste`` is None it holds nothing that was dropped."""
 
-        self._waste: Waste | None = None
+        self.waste: Waste | None = None
+        """Where dropped frames stand; while it is None the queue may be used as it is."""
+
 
     def __len__(self) -> int:
-        return len(self.queue) - (0 if self._waste is None else self._waste.gone)
+        return len(self.queue) - (0 if self.waste is None else self.waste.gone)
 
     def put(self, frame: str, kind: Kind = Kind.MESSAGE) -> Verdict:
         """Queue a frame, or say what becomes of it."""
@@ -93,8 +95,8 @@ class Backlog:
         size = len(frame) if frame.isascii() else len(frame.encode())
         self.queue.append((frame, size, kind))
         self.bytes += size
-        if self._waste is not None:
-            self._waste.added(len(self.queue) - 1, kind)
+        if self.waste is not None:
+            self.waste.added(len(self.queue) - 1, kind)
         return Verdict.QUEUED
 
     def pop(self) -> tuple[str, int]:
@@ -105,11 +107,11 @@ class Backlog:
             IndexError: If none waits.
         """
         entry = self.queue.popleft()
-        if self._waste is not None:
-            self._waste.popped(entry)
+        if self.waste is not None:
+            self.waste.popped(entry)
             while entry is _GONE:
                 entry = self.queue.popleft()
-                self._waste.popped(entry)
+                self.waste.popped(entry)
             self._tidy()
         return entry[0], entry[1]
 
@@ -123,7 +125,7 @@ class Backlog:
         self.dropped += lost
         self.bytes -= sum(size for _, size, _ in self.queue)
         self.queue.clear()
-        self._waste = None
+        self.waste = None
         return lost
 
     def _make_room(self, kind: Kind) -> Verdict:
@@ -147,9 +149,9 @@ class Backlog:
 
     def _drop(self, kind: Kind) -> None:
         """Drop the oldest frames of a kind until what waits is within the limit."""
-        if self._waste is None:
-            self._waste = Waste(self.queue)
-        waste = self._waste
+        if self.waste is None:
+            self.waste = Waste(self.queue)
+        waste = self.waste
         while self.bytes > self.limit and (size := waste.drop(kind)):
             self.bytes -= size
             self.dropped += 1
@@ -158,7 +160,7 @@ class Backlog:
     def _tidy(self) -> None:
         if not len(self):
             self.queue.clear()
-            self._waste = None
+            self.waste = None
 
 
 class Waste:

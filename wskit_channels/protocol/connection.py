@@ -159,7 +159,11 @@ class Connection:
                     found = None
                 if found is not None:
                     meta, payload = found
-                    return self._accept(route, meta, payload, None, size, now, wall)
+                    if route.is_call:
+                        return self._accept(route, meta, payload, None, size, now, wall)
+                    given = meta.correlation_id
+                    carried = given if given is None or wire.carries_id(given) else None
+                    return Decoded(route, meta, payload, None, size, wall, carried)
         return self._receive_slowly(text, size, now, wall)
 
     def _receive_slowly(self, text: str, size: int, now: float, wall: float) -> Decision:

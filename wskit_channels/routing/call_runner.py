@@ -114,7 +114,7 @@ class CallRunner:
             else:
                 if not running.call.ended:
                     self._answer_missing(ctx, running)
-            if self._peer.transport.unwritten:
+            if self._peer.transport.queue:
                 await self._peer.transport.flush()
         except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):
             raise

@@ -213,7 +213,7 @@ class Dispatcher:
                 except BaseException as error:  # noqa: BLE001 - every exception is answered
                     await self._failed(ctx, error)
                 work.release()
-                if transport.unwritten:
+                if transport.queue:
                     await transport.flush()
         finally:
             self._worker = None

@@ -7,7 +7,7 @@ Routing knows no Django. The app installed in a project plugs itself in by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,8 +56,8 @@ class Transport(Protocol):
         ...
 
     @property
-    def unwritten(self) -> bool:
-        """Whether frames are queued that nobody is writing."""
+    def queue(self) -> Sized:
+        """What waits to be written; for a look at whether there is anything."""
         ...
 
     async def flush(self) -> None:
