@@ -131,6 +131,8 @@ async def test_it_is_the_same_as_writing_the_router_oneself() -> None:
         ("http://evil.example", "evil.example", ["testserver"], REJECTED),
         ("http://evil.example", "testserver", ["*"], REJECTED),
         ("http://testserver:8001", "testserver:8000", ["*"], REJECTED),
+        ("http://testserver:8001", "testserver:8000", ["testserver"], REJECTED),
+        ("http://other.example:8000", "testserver", ["testserver", "other.example"], REJECTED),
         ("http://testserver.evil.example", "testserver", ["testserver"], REJECTED),
         ("http://eviltestserver", "testserver", ["testserver"], REJECTED),
         ("null", "testserver", ["testserver"], REJECTED),

@@ -21,6 +21,7 @@ from channels.layers import channel_layers, get_channel_layer
 
 from wskit_channels import hub, publish, relay
 from wskit_channels.admission import LOGGED_OUT
+from wskit_channels.routing.table import Hooks
 
 if TYPE_CHECKING:
     from wskit_channels.registry import Registry
@@ -89,6 +90,7 @@ class Bus:
         self._loop = weakref.ref(asyncio.get_running_loop())  # which keeps the registry
         self._thread = threading.get_ident()
         self._hub: hub.Hub | None = None
+        self._hooks = Hooks(on_layer_recovered=[self._recovered])
         self._joining: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         with _buses_lock:
@@ -128,6 +130,7 @@ class Bus:
         while True:
             try:
                 self._hub = hub.hub_for(get_channel_layer(_alias()), NAMESPACE)
+                self._hub.observed_by(self._hooks)
                 await self._hub.join(TOPIC, self)
             except Exception as error:  # noqa: BLE001 - any layer's
                 logger.warning("orders of other processes are not heard: %s", type(error).__name__)
@@ -138,6 +141,10 @@ class Bus:
         if self._hub.reaches_others:
             # What was ordered elsewhere before we listened, nobody here has heard.
             asyncio.get_running_loop().call_later(CATCH_UP, self._catch_up)
+
+    def _recovered(self, downtime: float) -> None:
+        """The layer was away, and with it what others ordered meanwhile."""
+        self._catch_up()
 
     def _catch_up(self) -> None:
         registry = self._registry

@@ -35,7 +35,7 @@ from django.utils.crypto import constant_time_compare
 
 __all__ = ["NOBODY", "Identities", "Identity", "Loaded", "digest", "load", "still_valid"]
 
-FRESH: Final = 5.0
+FRESH: Final = 15.0
 """Seconds for which what was loaded for a session is shared."""
 
 MAX_KEPT: Final = 10_000

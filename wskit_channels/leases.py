@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from django.db import close_old_connections
@@ -97,15 +98,15 @@ class Job:
         self.function = function
         self.future: Future[Any] = Future()
 
-    def run(self) -> None:
+    def run(self) -> Callable[[], None]:
+        """Run the function; what hands its result over, once the thread has been settled."""
         if not self.future.set_running_or_notify_cancel():
-            return
+            return lambda: None
         try:
             result = self.function()
         except BaseException as error:  # noqa: BLE001 - it is the waiting task's to raise
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+            return partial(self.future.set_exception, error)
+        return partial(self.future.set_result, result)
 
 
 class Pool:
@@ -233,11 +234,13 @@ class Lease:
         # Never between two jobs of one handler, nor of two that share: they may have cursors open.
         if first and thread.bound == 1 and thread.has_stale_connection:
             thread.tidy(alone=True)
-        job.run()
+        deliver = job.run()
         with self._pool.lock:
             self._running -= 1
             self._settle(thread)
             callbacks = self._idle_callbacks()
+        # Not before: who has the result may ask for the thread at once, and must find it settled.
+        deliver()
         for callback in callbacks:
             callback()
 

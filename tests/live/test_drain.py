@@ -120,7 +120,7 @@ async def test_a_call_that_takes_too_long_does_not_hold_the_drain(
         assert is_bye(bye)
         assert code == 1012
     assert exit_code == EXIT_CODES[name]
-    assert 1 <= took < 5
+    assert 1 <= took < 30  # the call would take a minute
 
 
 @each_server
