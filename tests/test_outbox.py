@@ -442,3 +442,84 @@ async def test_the_end_of_a_connection_wakes_who_waits_for_the_server(
 
     await until(lambda: not other_tasks())
     assert (socket.texts, outbox.waiting_bytes) == ([], 0)
+
+
+# -- a server whose send may be begun without a task
+
+
+def quick(socket: Socket, drops: Drops, limit: int = 1000) -> Outbox:
+    return Outbox(socket.send, Backlog(limit), lambda *drop: drops.append(drop), needs_task=False)
+
+
+async def test_what_a_server_takes_at_once_needs_no_task(socket: Socket, drops: Drops) -> None:
+    """BASELINES 2: a publish to a thousand sockets makes no thousand tasks."""
+    outboxes = [quick(socket, drops) for _ in range(3)]
+    for outbox in outboxes:
+        outbox.put("a")
+        outbox.put("b")
+    await asyncio.sleep(0)
+
+    assert (socket.texts, other_tasks()) == (["a", "b"] * 3, set())
+
+
+async def test_where_it_waits_a_task_goes_on(socket: Socket, drops: Drops) -> None:
+    """The stalled one alone, and in order."""
+    stalled = Socket()
+    stalled.stall()
+    waiting, going = quick(stalled, drops), quick(socket, drops)
+    for outbox in (waiting, going):
+        outbox.put("a")
+        outbox.put("b")
+    await asyncio.sleep(0)
+    assert (stalled.texts, socket.texts, len(other_tasks())) == ([], ["a", "b"], 1)
+
+    waiting.put("c")
+    stalled.reading.set()
+    await waiting.drain()
+    assert stalled.texts == ["a", "b", "c"]
+    await until(lambda: not other_tasks())
+
+
+async def test_a_close_ends_the_task_that_goes_on(socket: Socket, drops: Drops) -> None:
+    """DESIGN 6: what is begun without a task can be cancelled like any other."""
+    socket.stall()
+    outbox = quick(socket, drops)
+    outbox.put("a")
+    await asyncio.sleep(0)
+    outbox.close()
+    await until(lambda: not other_tasks())
+
+    assert (socket.texts, outbox.waiting_bytes, outbox.unwritten) == ([], 0, False)
+
+
+async def test_a_server_that_raises_at_once_ends_one_outbox(socket: Socket, drops: Drops) -> None:
+    """The client of one is gone; the others have their turn."""
+    gone = Socket()
+    gone.error = OSError("gone")
+    first, second = quick(gone, drops), quick(socket, drops)
+    first.put("a")
+    second.put("b")
+    await asyncio.sleep(0)
+
+    assert (gone.texts, socket.texts, first.waiting_bytes) == ([], ["b"], 0)
+
+
+async def test_a_server_that_waits_twice_is_waited_for_twice(drops: Drops) -> None:
+    """As uvicorn's does when its buffer fills again."""
+    steps, texts = [asyncio.Event(), asyncio.Event()], list[str]()
+
+    async def send(event: dict[str, Any]) -> None:
+        for step in steps:
+            await step.wait()
+        texts.append(event["text"])
+
+    outbox = Outbox(send, Backlog(100), lambda *drop: drops.append(drop), needs_task=False)
+    outbox.put("a")
+    outbox.put("b")
+    for step in steps:
+        await asyncio.sleep(0)
+        assert texts == []
+        step.set()
+    await outbox.drain()
+
+    assert texts == ["a", "b"]

@@ -252,7 +252,10 @@ class _Turn:
     def _come(self) -> None:
         waiting, self._waiting = self._waiting, []
         for outbox in waiting:
-            outbox.have_written()
+            try:
+                outbox.have_written()
+            except Exception:
+                logger.exception("writing failed")  # of one: the others have their turn
 
 
 _turns: MutableMapping[asyncio.AbstractEventLoop, _Turn] = weakref.WeakKeyDictionary()
