@@ -155,6 +155,8 @@ class Outbox:
         except StopIteration:
             return
         self._writer = self._loop.create_task(_go_on(flushing, waited_for))
+        # A task that is cancelled before it began would leave the flush as it stands.
+        self._writer.add_done_callback(lambda _: flushing.close())
 
     async def flush(self) -> None:
         """Write what is queued, unless somebody else is at it."""
