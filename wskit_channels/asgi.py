@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlparse, urlsplit
 
@@ -78,34 +78,42 @@ class WebSocketApplication:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._inner is None:
-            patterns = list(self.patterns)
-            if self.session:
-                patterns = [_with_session(pattern) for pattern in patterns]
+            patterns = [_served(pattern, session=self.session) for pattern in self.patterns]
             # What no pattern matches is refused, and not a traceback for whoever asks.
             refusal: Any = _refuse
             routes = URLRouter([*patterns, re_path(r"", refusal)])
             self._inner = OriginCheck(routes, self._allowed_origins, needs_origin=self.session)
         # Before any wrapper: closing under daphne needs the server's own send.
-        scope = {**scope, SERVER_SEND: send, SESSIONS: self.session}
-        with pooled():
-            await self._inner(scope, receive, send)
+        await self._inner({**scope, SERVER_SEND: send, SESSIONS: self.session}, receive, send)
 
 
-def _with_session(pattern: Any) -> Any:
+def _served(pattern: Any, *, session: bool) -> Any:
     """
-    A pattern whose application finds a session and a user in its scope.
+    A pattern whose application has the pool of threads, and a session and a user.
 
-    Ours loads them itself, when it needs them; another's is given them as Channels does.
+    Ours sees to that itself; another's is given a session and a user as Channels does.
     """
     application = pattern.callback
     if issubclass(getattr(application, "consumer_class", object), WsKitConsumer):
         return pattern
     pattern = copy.copy(pattern)
     if isinstance(application, URLRouter):
-        pattern.callback = URLRouter([_with_session(inner) for inner in application.routes])
+        inner = [_served(route, session=session) for route in application.routes]
+        pattern.callback = URLRouter(inner)
     else:
-        pattern.callback = AuthMiddlewareStack(application)
+        pattern.callback = _Pooled(AuthMiddlewareStack(application) if session else application)
     return pattern
+
+
+class _Pooled:
+    """Another library's application, whose plain code runs in the pool of threads."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        with pooled():
+            await self.application(scope, receive, send)
 
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -126,24 +134,24 @@ class OriginCheck(OriginValidator):
         self, application: Any, allowed_origins: Sequence[str] | None, *, needs_origin: bool
     ) -> None:
         super().__init__(application, list(allowed_origins or ()))
-        self._guarded: Callable[..., Awaitable[None]] = application
+        self._guarded: Callable[..., Coroutine[Any, Any, None]] = application
         self._by_host = allowed_origins is None
         self._needs_origin = needs_origin
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Coroutine[Any, Any, None]:
+        # Not async: for as long as the connection lives it would keep what it has read.
+        if self._lets_through(scope):
+            return self._guarded(scope, receive, send)
+        logger.info("refused a handshake: its origin is not allowed")
+        return _refuse(scope, receive, send)
+
+    def _lets_through(self, scope: Any) -> bool:
         settings = get_settings()
         handshake = Handshake(
             scope,
             token_parameter=settings.token_parameter,
             token_subprotocol=settings.token_subprotocol_prefix,
         )
-        if self._lets_through(handshake):
-            await self._guarded(scope, receive, send)
-        else:
-            logger.info("refused a handshake: its origin is not allowed")
-            await _refuse(scope, receive, send)
-
-    def _lets_through(self, handshake: Handshake) -> bool:
         origin = handshake.origin
         if origin is None:
             cookie = django_settings.SESSION_COOKIE_NAME in handshake.cookies

@@ -30,7 +30,7 @@ from wskit_channels.routing.handshake import Handshake
 from wskit_channels.routing.log import fields
 from wskit_channels.routing.router import Router
 from wskit_channels.seats import Seats
-from wskit_channels.threads import pooled
+from wskit_channels.threads import enter_pool, leave_pool
 from wskit_channels.transport import close_now, refuse_by_http
 
 __all__ = ["WsKitConsumer"]
@@ -106,10 +106,13 @@ class WsKitConsumer(AsyncWebsocketConsumer):
             raise ValueError(f"{type(self).__name__} serves WebSockets, not {scope['type']!r}.")
         if get_settings().drain_on_sigterm:
             drain_on_sigterm()
-        with pooled():
+        token = enter_pool()
+        try:
             message = await receive()
             if message["type"] == "websocket.connect":
                 await self._serve(receive)
+        finally:
+            leave_pool(token)
 
     async def _serve(self, receive: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         if wants_own_channel(self, WsKitConsumer):

@@ -35,7 +35,7 @@ from wskit_channels.leases import Job, Lease, Pool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ConnectionWork", "pooled", "pooled_context"]
+__all__ = ["ConnectionWork", "enter_pool", "leave_pool", "pooled", "pooled_context"]
 
 _work: contextvars.ContextVar[ConnectionWork | None] = contextvars.ContextVar(
     "wskit_work", default=None
@@ -98,11 +98,20 @@ SyncToAsync.context_to_thread_executor[_KEY] = _EXECUTOR
 @contextmanager
 def pooled() -> Iterator[None]:
     """Have ``sync_to_async`` use the pool, one thread a job, in this task and its children."""
-    token = SyncToAsync.thread_sensitive_context.set(_KEY)
+    token = enter_pool()
     try:
         yield
     finally:
-        SyncToAsync.thread_sensitive_context.reset(token)
+        leave_pool(token)
+
+
+def enter_pool() -> contextvars.Token[Any]:
+    """``pooled`` for as long as a connection lives: a generator of its own would cost memory."""
+    return SyncToAsync.thread_sensitive_context.set(_KEY)
+
+
+def leave_pool(token: contextvars.Token[Any]) -> None:
+    SyncToAsync.thread_sensitive_context.reset(token)
 
 
 def pooled_context() -> contextvars.Context:

@@ -99,7 +99,7 @@ class ConsumerTransport:
         self._namespace = namespace
         self._hooks = hooks
         self._hub: hub.Hub | None = None
-        self._topics: set[str] = set()
+        self._topics: dict[str, None] = {}  # as a set; an empty one is larger
         self._outbox = Outbox(
             send,
             Backlog(
@@ -185,15 +185,15 @@ class ConsumerTransport:
         if self._hub is None:
             self._hub = hub.hub_for(get_channel_layer(self._layer), self._namespace)
             self._hub.observed_by(self._hooks)
-        self._topics.add(topic)
+        self._topics[topic] = None
         try:
             await self._hub.join(topic, self)
         except BaseException:
-            self._topics.discard(topic)
+            self._topics.pop(topic, None)
             raise
 
     async def unsubscribe(self, topic: str) -> None:
-        self._topics.discard(topic)
+        self._topics.pop(topic, None)
         if self._hub is not None:
             self._hub.leave(topic, self)
 

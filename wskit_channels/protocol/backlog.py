@@ -82,7 +82,6 @@ class Backlog:
         self.waste: Waste | None = None
         """Where dropped frames stand; while it is None the queue may be used as it is."""
 
-
     def __len__(self) -> int:
         return len(self.queue) - (0 if self.waste is None else self.waste.gone)
 

@@ -41,6 +41,10 @@ _OPEN = asyncio.Event()
 _OPEN.set()
 
 
+# Of connections that have sent no event yet: a deque of its own takes 700 bytes.
+_NO_LINE: deque[Decoded] = deque(maxlen=0)
+
+
 class Dispatcher:
     """
     The handlers of one connection, waiting and running.
@@ -54,7 +58,7 @@ class Dispatcher:
         self._connection = peer.connection
         self._limits = peer.limits
         self._loop = asyncio.get_running_loop()
-        self._line: deque[Decoded] = deque()
+        self._line: deque[Decoded] = _NO_LINE
         self._line_bytes = 0
         self._line_was_full = False
         self._worker: asyncio.Task[None] | None = None
@@ -166,6 +170,8 @@ class Dispatcher:
 
     def _enqueue(self, decoded: Decoded) -> None:
         line, limits = self._line, self._limits
+        if line is _NO_LINE:
+            line = self._line = deque()
         waiting = len(line) + len(self._side_tasks)
         size = self._line_bytes + decoded.size
         if waiting >= limits.max_pending_events:
@@ -191,13 +197,14 @@ class Dispatcher:
         self._worker = self._loop.create_task(self._work_off(), context=self._work.context.copy())
 
     async def _work_off(self) -> None:
-        peer, transport, line, work = self._peer, self._peer.transport, self._line, self._work
+        peer, transport, work = self._peer, self._peer.transport, self._work
         fresh = contextvars.copy_context()
         try:
             if not self._opened.is_set():
                 work.begin()
                 await self._open()
                 work.release()
+            line = self._line
             while (
                 line
                 and not self._closing
@@ -217,7 +224,7 @@ class Dispatcher:
                     await transport.flush()
         finally:
             self._worker = None
-            if line and not self._closing and self._opened.is_set():
+            if self._line and not self._closing and self._opened.is_set():
                 self._start_worker()
 
     async def _failed(self, ctx: Context[Any, Any], error: BaseException) -> None:

@@ -143,6 +143,8 @@ class Handshake:
     def settle(self) -> None:
         """Admission is over: who was not loaded by then is anonymous."""
         self._loader = None
+        for name in ("headers", "cookies", "query"):  # read again if they are asked for again
+            self.__dict__.pop(name, None)
 
     @property
     def path(self) -> str:

@@ -305,7 +305,7 @@ class Keeper:
                     )
             except Exception:
                 if self._settling is not None:  # the store's trouble is not in a close's way
-                    self._peer.finishing.discard(self._settling)
+                    self._peer.finishing.pop(self._settling, None)
                 if loop.time() >= give_up:
                     logger.exception(
                         "an answer was not kept: type=%s", self._ctx.type, extra=self._about
