@@ -1,11 +1,12 @@
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from wskit_channels.conf import Settings, get_settings
+from wskit_channels.conf import DEFAULT_OF, LIMIT_KEYS, Settings, get_settings
 from wskit_channels.protocol.errors import SENSITIVE_KEYS
 from wskit_channels.protocol.limits import DEFAULTS, Limits
 
@@ -121,3 +122,14 @@ def test_secrets_of_the_project_are_added_to_the_built_in_ones() -> None:
     """PROTOCOL 4: settings can add keys; case does not matter."""
     with override_settings(WSKIT={"SENSITIVE_DETAIL_KEYS": ["IBAN"]}):
         assert get_settings().sensitive == SENSITIVE_KEYS | {"iban"}
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    """E001 points there."""
+    text = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    listed = {row[0].strip("| `"): row[1].strip("`") for row in rows}
+    defaults = {key: repr(getattr(DEFAULTS, name)) for key, name in LIMIT_KEYS.items()}
+    defaults |= {key: repr(value) for key, value in DEFAULT_OF.items()}
+
+    assert listed == defaults
