@@ -205,12 +205,7 @@ class Dispatcher:
                 await self._open()
                 work.release()
             line = self._line
-            while (
-                line
-                and not self._closing
-                and self._opened.is_set()
-                and same_context(contextvars.copy_context(), fresh)
-            ):
+            while line and not self._closing and self._opened.is_set():
                 decoded = line.popleft()
                 self._line_bytes -= decoded.size
                 work.begin()
@@ -222,6 +217,8 @@ class Dispatcher:
                 work.release()
                 if transport.queue:
                     await transport.flush()
+                if line and not same_context(contextvars.copy_context(), fresh):
+                    break  # what this handler set is not the next one's: another task goes on
         finally:
             self._worker = None
             if self._line and not self._closing and self._opened.is_set():
