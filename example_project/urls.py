@@ -4,4 +4,5 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("example_project.chat.urls")),
     path("admin/", admin.site.urls),
+    path("ws/docs/", include("wskit_channels.urls")),
 ]

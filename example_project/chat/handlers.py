@@ -54,6 +54,7 @@ class ChatData(BaseModel):
 # A call keeps a database thread while it runs, an export for seconds: nobody gets many.
 limits = Limits(max_inflight_rpcs=4)
 router = Router(data=ChatData, login_required=True, limits=limits)
+router.sends(History, NewMessage, UserJoined, UserLeft)
 
 
 @router.on(JoinRoom)
@@ -80,10 +81,14 @@ async def leave_room(ctx: Context[LeaveRoom, ChatData]) -> None:
 @router.on(SendMessage)
 async def send_message(ctx: Context[SendMessage, ChatData]) -> None:
     room = joined_room(ctx, ctx.payload.room)
-    me, text = person(ctx), ctx.payload.text
-    line = await ChatLine.objects.acreate(room_id=room, author_id=me.id, text=text)
-    said = Line(id=line.pk, author=me, text=line.text, sent_at=line.created_at)
-    await ctx.publish(topic_of(room), NewMessage(room=room, line=said))
+    me, words = person(ctx), {"room_id": room, "text": ctx.payload.text}
+    line, _ = await ChatLine.objects.aget_or_create(
+        author_id=me.id, key=ctx.payload.key, defaults=words
+    )
+    # Also when it was there: a connection that ended between the two may have kept it from
+    # all. Pages know lines by their ids.
+    said = NewMessage(room=line.room_id, line=line_of(line, me))
+    await ctx.publish(topic_of(line.room_id), said)
 
 
 @router.rpc(GetUser)
@@ -133,15 +138,14 @@ def person(ctx: ConnectionContext[ChatData] | CloseContext[ChatData]) -> Person:
     return Person(id=ctx.user.pk, name=ctx.user.get_username())
 
 
+def line_of(line: ChatLine, author: Person) -> Line:
+    return Line(id=line.pk, author=author, text=line.text, sent_at=line.created_at, key=line.key)
+
+
 async def history_of(room: Room) -> History:
     latest = room.lines.select_related("author").order_by("-id")[: HISTORY_LENGTH + 1]
     lines = [
-        Line(
-            id=line.pk,
-            author=Person(id=line.author_id, name=line.author.get_username()),
-            text=line.text,
-            sent_at=line.created_at,
-        )
+        line_of(line, Person(id=line.author_id, name=line.author.get_username()))
         async for line in latest
     ]
     shown = lines[:HISTORY_LENGTH]

@@ -8,8 +8,9 @@ What it asks for, it gets an answer to: ``GetUser`` and ``ExportRoom``.
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from wskit_channels import Message, Rpc
 
@@ -34,6 +35,8 @@ class Line(BaseModel):
     author: Person
     text: str
     sent_at: datetime
+    key: UUID | None = None
+    """What its writer's page called it: there it takes the place of what was waiting."""
 
 
 # From the page
@@ -48,10 +51,16 @@ class LeaveRoom(Message, type="LEAVE_ROOM"):
 
 
 class SendMessage(Message, type="SEND_MESSAGE"):
-    """Say something in a room that this connection has joined."""
+    """
+    Say something in a room that this connection has joined.
+
+    Whoever does not know whether it arrived sends it again, under the same key: it is
+    said once.
+    """
 
     room: RoomSlug
     text: LineText
+    key: UUID = Field(default_factory=uuid4)
 
 
 # From the server

@@ -26,10 +26,15 @@ class ChatLine(models.Model):
     )
     text = models.TextField(max_length=2000)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    key = models.UUIDField(null=True, editable=False)
+    """Made by the writer's page, so that what is sent twice is said once."""
 
     class Meta:
         # For a room's last lines, whatever the other rooms hold.
         indexes = (models.Index(fields=["room", "-id"], name="chat_line_room_latest"),)
+        constraints = (
+            models.UniqueConstraint(fields=["author", "key"], name="chat_line_said_once"),
+        )
 
     def __str__(self) -> str:
         return f"{self.author}: {self.text[:40]}"

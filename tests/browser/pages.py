@@ -22,6 +22,12 @@ def say(page: Page, text: str) -> None:
     page.get_by_role("textbox").press("Enter")
 
 
+def expect_lines(page: Page, *lines: tuple[str, str]) -> None:
+    """The log holds these lines and no others, as (who, what)."""
+    expect(page.locator(".line .author")).to_have_text([who for who, _ in lines])
+    expect(page.locator(".line .text")).to_have_text([what for _, what in lines])
+
+
 def overflow(page: Page) -> int:
     """By how many pixels the page, or its log of messages, is wider than what shows of it."""
     width: int = page.evaluate(

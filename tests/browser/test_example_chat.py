@@ -1,19 +1,12 @@
 """The example chat in real browsers, over a real server."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from .conftest import OpenPage
-from .pages import connection, enter, overflow, say
-from .server import ChatServer
+from .pages import connection, enter, expect_lines, overflow, say
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
-
-
-def expect_lines(page: Page, *lines: tuple[str, str]) -> None:
-    """The log holds these lines and no others, as (who, what)."""
-    expect(page.locator(".line .author")).to_have_text([who for who, _ in lines])
-    expect(page.locator(".line .text")).to_have_text([what for _, what in lines])
 
 
 def test_two_people_talk(open_page: OpenPage) -> None:
@@ -37,26 +30,6 @@ def test_who_comes_later_reads_what_was_said(open_page: OpenPage) -> None:
     bob = enter(open_page(), "bob", "Kitchen")
 
     expect_lines(bob, ("alice", "What is for lunch?"))
-
-
-def test_page_comes_back_after_a_restart_of_the_server(
-    open_page: OpenPage, chat_server: ChatServer
-) -> None:
-    alice = enter(open_page(), "alice", "Workshop")
-    say(alice, "before")
-    expect_lines(alice, ("You", "before"))
-
-    assert chat_server.stop() == 0
-    expect(connection(alice)).to_have_text("Reconnecting…")
-    say(alice, "typed meanwhile")
-    expect(alice.get_by_role("alert")).to_contain_text("Your text is kept.")
-    chat_server.start()
-    expect(connection(alice)).to_have_text("Connected", timeout=30_000)
-
-    # What could not be sent was kept, and is sent when its writer says so.
-    expect_lines(alice, ("You", "before"))
-    alice.get_by_role("textbox").press("Enter")
-    expect_lines(alice, ("You", "before"), ("You", "typed meanwhile"))
 
 
 def test_signed_out_page_stops_and_says_so(open_page: OpenPage) -> None:

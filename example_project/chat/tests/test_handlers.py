@@ -1,14 +1,17 @@
 """The chat as its clients meet it: frames in, frames out, one promise a test."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import AsyncClient
 
+from example_project.chat import handlers
 from example_project.chat.handlers import HISTORY_LENGTH
-from example_project.chat.messages import Line, Person
+from example_project.chat.messages import Person
 from example_project.chat.models import ChatLine, Room
+from wskit_channels.codegen.contract import contract_of
 
 from .conftest import Arrives, open_socket
 
@@ -17,8 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def on_wire(line: ChatLine, author: User) -> dict[str, Any]:
-    said = Line(id=line.pk, author=person(author), text=line.text, sent_at=line.created_at)
-    return said.model_dump(mode="json")
+    return handlers.line_of(line, person(author)).model_dump(mode="json")
 
 
 def person(user: User) -> Person:
@@ -95,6 +97,46 @@ async def test_a_line_reaches_everybody_in_the_room(
     line = await ChatLine.objects.aget()
     assert heard == [("NEW_MESSAGE", {"room": "lobby", "line": on_wire(line, alice)})] * 2
     assert (line.room_id, line.author_id, line.text) == ("lobby", alice.pk, "hello")
+
+
+async def test_a_line_sent_twice_is_said_once(arrives: Arrives, alice: User, lobby: Room) -> None:
+    writer = await (await arrives(alice)).joins(lobby)
+    key = str(uuid4())
+
+    await writer.says("SEND_MESSAGE", room="lobby", text="hello", key=key)
+    await writer.says("SEND_MESSAGE", room="lobby", text="hello", key=key)
+
+    heard = [await writer.hears(), await writer.hears()]
+    line = on_wire(await ChatLine.objects.aget(), alice)
+    assert heard == [("NEW_MESSAGE", {"room": "lobby", "line": line})] * 2
+    assert line["key"] == key
+
+
+async def test_two_people_may_use_the_same_key(
+    arrives: Arrives, alice: User, bob: User, lobby: Room
+) -> None:
+    key = str(uuid4())
+    for user in (alice, bob):
+        member = await (await arrives(user)).joins(lobby)
+        await member.says("SEND_MESSAGE", room="lobby", text=f"{user} was here", key=key)
+        while (heard := await member.hears())[0] != "NEW_MESSAGE":
+            pass
+        assert heard[1]["line"]["text"] == f"{user} was here"
+
+
+async def test_whatever_is_sent_is_declared(
+    arrives: Arrives, alice: User, bob: User, lobby: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the contracts would not list it."""
+    witness = await (await arrives(alice)).joins(lobby)
+    member = await (await arrives(bob)).joins(lobby)
+    await member.says("SEND_MESSAGE", room="lobby", text="hello")
+    await member.says("LEAVE_ROOM", room="lobby")
+
+    heard = [(await witness.hears())[0] for _ in range(3)]
+    listed = {message.type for message in contract_of(handlers.router).sent}
+    assert listed == {"HISTORY", *heard}
+    assert "not declared" not in caplog.text
 
 
 async def test_a_line_stays_in_its_room(

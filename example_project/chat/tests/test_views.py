@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
@@ -34,9 +36,16 @@ def test_the_room_page_runs_no_inline_code(client: Client) -> None:
 
     response = client.get("/rooms/lobby/")
 
-    assert "default-src 'self'" in response["Content-Security-Policy"]
-    assert response.content.decode().count("<script") == 1
-    assert '<script type="module" src="/static/chat/chat.js">' in response.content.decode()
+    policy = response["Content-Security-Policy"]
+    html = " ".join(response.content.decode().split())
+    (nonce,) = re.findall(r"script-src 'self' 'nonce-([-\w]{22})'", policy)
+    import_map = '{"imports": {"wskit": "/static/wskit_channels/client.js"}}'
+    assert "default-src 'self'" in policy
+    assert re.findall(r"<script[^>]*>[^<]*", html) == [
+        f'<script type="importmap" nonce="{nonce}"> {import_map} ',
+        '<script type="module" src="/static/chat/chat.js">',
+    ]
+    assert nonce not in client.get("/rooms/lobby/")["Content-Security-Policy"]
 
 
 @override_settings(DEBUG=True)

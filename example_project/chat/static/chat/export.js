@@ -1,6 +1,6 @@
 // The room's history as a file: EXPORT_ROOM reports progress, and can be cancelled.
 
-import { element } from "./page.js";
+import { element, tell, wordsFor } from "./page.js";
 
 const start = element("export-start");
 const bar = element("export-bar");
@@ -13,26 +13,36 @@ const SORRY = {
 };
 let running = null; // the AbortController of the export that runs
 
-export function offerExport(room, request) {
+export function offerExport(room, client, isJoined) {
   start.addEventListener("click", (event) => {
     // Nor does the second half of a double click start a second one.
-    if (!running && event.detail < 2) run(room, request);
+    if (running || event.detail >= 2) return;
+    if (isJoined()) run(room, client);
+    else refuse();
   });
   cancel.addEventListener("click", () => running?.abort());
   close.addEventListener("click", clear);
 }
 
-async function run(room, request) {
+/** It would wait for a connection and then for the room: rather let the user choose the time. */
+function refuse() {
+  clear();
+  close.hidden = false;
+  say("The export failed: There is no connection at the moment.");
+}
+
+async function run(room, client) {
   running = new AbortController();
   const { signal } = running;
   begin();
   try {
-    const ready = await request("EXPORT_ROOM", { room }, { onProgress, signal });
-    end(summary(ready));
-    if (ready.lines > 0) offerFile(`chat-${room}.txt`, ready.text);
+    // How long it may take is for the server to say; meanwhile there is progress.
+    const options = { onProgress, signal, timeoutMs: Infinity };
+    const { payload } = await client.request("EXPORT_ROOM", { room }, options);
+    end(summary(payload));
+    if (payload.lines > 0) offerFile(`chat-${room}.txt`, payload.text);
   } catch (error) {
-    const words = signal.aborted ? SORRY.CANCELLED : SORRY[error.code];
-    end(words ?? `The export failed: ${error.message}`);
+    end(signal.aborted ? SORRY.CANCELLED : wordsFor(error, SORRY, "The export failed"));
   }
 }
 
@@ -41,7 +51,7 @@ function begin() {
   bar.removeAttribute("value"); // until it is known how much there is to do
   start.ariaDisabled = "true"; // not `disabled`, which would lose the focus
   showRunning(true);
-  tell("Exporting…");
+  say("Exporting…");
 }
 
 function onProgress({ done, total }) {
@@ -55,7 +65,7 @@ function end(words) {
   start.ariaDisabled = null;
   if (document.activeElement === cancel) start.focus();
   showRunning(false);
-  tell(words);
+  say(words);
 }
 
 function clear() {
@@ -63,7 +73,7 @@ function clear() {
   if (save.href) URL.revokeObjectURL(save.href);
   save.removeAttribute("href");
   save.hidden = close.hidden = true;
-  tell("");
+  say("");
 }
 
 function showRunning(is) {
@@ -87,6 +97,4 @@ function offerFile(name, text) {
   save.click();
 }
 
-function tell(words) {
-  element("export-words").textContent = words;
-}
+const say = (words) => tell("export-words", words);

@@ -1,23 +1,24 @@
 // Who wrote that? A name in the log opens a card, filled by the reply to GET_USER.
 
-import { element } from "./page.js";
+import { element, tell, wordsFor } from "./page.js";
 
 const card = element("profile");
 const since = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const PATIENCE = 10_000; // milliseconds, for the connection and for the answer
 const SORRY = {
   NOT_FOUND: "This account no longer exists.",
-  DEADLINE_EXCEEDED: "The server took too long to answer. Try again later.",
+  DEADLINE_EXCEEDED: "No answer came in time. Try again later.",
 };
 
-export function offerProfiles(lines, request) {
+export function offerProfiles(lines, client) {
   lines.addEventListener("click", ({ target }) => {
     const name = target.closest(".author");
-    if (name) show(name, Number(name.closest(".line").dataset.author), request);
+    if (name) show(name, Number(name.closest(".line").dataset.author), client);
   });
   element("profile-close").addEventListener("click", () => card.close());
 }
 
-async function show(name, id, request) {
+async function show(name, id, client) {
   const closed = new AbortController();
   card.addEventListener("close", () => {
     closed.abort();
@@ -26,14 +27,15 @@ async function show(name, id, request) {
 
   element("profile-name").textContent = name.textContent;
   element("profile-facts").hidden = true;
-  tell("Loading…");
+  say("Loading…");
   card.showModal();
   try {
-    const { user } = await request("GET_USER", { id }, { signal: closed.signal });
-    fillIn(user);
-    tell("");
+    const options = { signal: closed.signal, timeoutMs: PATIENCE, queueTimeoutMs: PATIENCE };
+    const { payload } = await client.request("GET_USER", { id }, options);
+    fillIn(payload.user);
+    say("");
   } catch (error) {
-    if (!closed.signal.aborted) tell(SORRY[error.code] ?? `The profile cannot be shown: ${error.message}`);
+    if (!closed.signal.aborted) say(wordsFor(error, SORRY, "The profile cannot be shown"));
   }
 }
 
@@ -44,6 +46,4 @@ function fillIn({ username, date_joined, lines_written }) {
   element("profile-facts").hidden = false;
 }
 
-function tell(words) {
-  element("profile-words").textContent = words;
-}
+const say = (words) => tell("profile-words", words);
