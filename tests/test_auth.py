@@ -226,8 +226,8 @@ async def test_login_required_admits_users() -> None:
     assert await data_of(router, user=User(pk=1, username="ada")) == repr(SimpleNamespace())
 
 
-async def test_login_required_is_asked_before_authenticate() -> None:
-    """DESIGN 2: it holds whatever the project's own function would say."""
+async def test_login_required_holds_whatever_authenticate_says() -> None:
+    """DESIGN 2: it is asked first, since it may know the client by a token or a key."""
     router, ran = guarded(login_required=True)
 
     @router.authenticate
@@ -236,7 +236,7 @@ async def test_login_required_is_asked_before_authenticate() -> None:
         return True
 
     assert await refusal(router) == (4401, "UNAUTHENTICATED")
-    assert ran == []
+    assert ran == ["authenticate"]
 
 
 # -- on_upgrade

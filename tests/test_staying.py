@@ -504,7 +504,6 @@ async def test_a_router_that_requires_a_login_keeps_nobody_who_logs_out() -> Non
     application, _ = site(login_required=True)
     client = await tab(application, cookie(await browser_of(await user_of("alice"))))
     client.write("LOGOUT")
-    assert (await client.event())["type"] == "websocket.send"
 
     assert await client.closed() == ENDED
 
@@ -542,7 +541,6 @@ async def test_refreshing_closes_who_may_not_stay() -> None:
     client = await tab(application, cookie(await browser_of(alice)))
     await User.objects.filter(pk=alice.pk).aupdate(is_active=False)
     client.write("REFRESH")
-    assert (await client.event())["type"] == "websocket.send"
 
     assert await client.closed() == ENDED
 

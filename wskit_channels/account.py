@@ -12,6 +12,7 @@ from channels.db import database_sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import router
 
 from wskit_channels.identity import NOBODY, Identities, Identity, Loaded, load, still_valid
 from wskit_channels.protocol.limits import LimitExceeded
@@ -26,6 +27,11 @@ SESSIONS = "wskit_channels.sessions"
 """Scope key by which ``websocket_application`` says that it has checked the origin, so that
 cookies count."""
 
+DATABASE_ENGINES = (
+    "django.contrib.sessions.backends.db",
+    "django.contrib.sessions.backends.cached_db",
+)
+
 IDENTITY = "wskit_channels.identity"
 
 
@@ -38,6 +44,15 @@ def anonymous() -> Any:
     return AnonymousUser()
 
 
+def _session_key(cookies: Mapping[str, str]) -> str | None:
+    """The session's key; None also where this project has no sessions to look it up in."""
+    if settings.SESSION_ENGINE in DATABASE_ENGINES and not apps.is_installed(
+        "django.contrib.sessions"
+    ):
+        return None
+    return cookies.get(settings.SESSION_COOKIE_NAME)
+
+
 class SessionLoader:
     """Loads what a handshake's session cookie stands for into its scope."""
 
@@ -47,12 +62,12 @@ class SessionLoader:
 
     async def load(self, cookies: Mapping[str, str]) -> None:
         """Load session and user in one thread hop, shared with tabs that ask for the same."""
-        key = cookies.get(settings.SESSION_COOKIE_NAME)
+        key = _session_key(cookies)
         self._put(await self._identities.get(key) if key else NOBODY)
 
     def load_now(self, cookies: Mapping[str, str]) -> None:
         """The same in a thread that may query the database."""
-        key = cookies.get(settings.SESSION_COOKIE_NAME)
+        key = _session_key(cookies)
         self._put(load(key) if key else NOBODY)
 
     def _put(self, loaded: Loaded) -> None:
@@ -72,16 +87,13 @@ class Account:
     def __init__(self, scope: MutableMapping[str, Any], seats: Seats) -> None:
         self._scope = scope
         self._seats = seats
+        self.session_key: str | None = getattr(scope.get("session"), "session_key", None)
+        """The key of the session that the connection was opened with."""
+
         user, loaded = scope.get("user"), scope.get(IDENTITY)
         # What authenticate put in the user's place has nothing to do with the session.
         is_loaded = loaded is not None and loaded.user == str(getattr(user, "pk", None))
         self.identity: Identity | None = loaded if is_loaded else Identity.of(user)
-
-    @property
-    def session_key(self) -> str | None:
-        """The key of the session that the connection was opened with."""
-        key: str | None = getattr(self._scope.get("session"), "session_key", None)
-        return key
 
     async def take_seat(self, user: Any) -> LimitExceeded | None:
         """Take a user's seat in the place of the one before; the limit that this crosses."""
@@ -110,5 +122,7 @@ def _reload(identity: Identity) -> tuple[Any, Identity | None]:
         return None, None
     if not identity.stored:
         return None, identity
-    user = get_user_model()._default_manager.filter(pk=identity.user).first()
+    model = get_user_model()
+    users = model._default_manager.using(router.db_for_write(model))
+    user = users.filter(pk=identity.user).first()
     return (None, None) if user is None else (user, identity)

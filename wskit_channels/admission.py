@@ -14,7 +14,7 @@ from channels.db import database_sync_to_async
 
 from wskit_channels.protocol.errors import CloseConnection, WsKitError
 from wskit_channels.routing.functions import from_within, is_async, name_of, observe
-from wskit_channels.routing.handshake import Handshake
+from wskit_channels.routing.handshake import Handshake, network_of
 from wskit_channels.routing.router import Router
 from wskit_channels.routing.shell import get_shell
 from wskit_channels.seats import Seats
@@ -62,7 +62,7 @@ async def admit(
     except Exception:
         logger.exception("the session could not be loaded")
         return Admission(refusal=BUG)
-    if not handshake.may_identify and _is_out(router, handshake):
+    if not hooks.authenticate and _is_out(router, handshake):
         return Admission(refusal=UNAUTHENTICATED)
     admission = await _authenticate(router, handshake, hooks.authenticate)
     handshake.settle()
@@ -93,7 +93,8 @@ async def _authenticate(
 async def _seat(seats: Seats, router: Router[Any], handshake: Handshake) -> tuple[int, str] | None:
     """Take the seats of a client's user and address; the close where there is none left."""
     user = handshake.user
-    exceeded = await seats.take("ip", handshake.client_ip)
+    address = handshake.client_ip
+    exceeded = await seats.take("ip", None if address is None else network_of(address))
     if exceeded is None and user.is_authenticated:
         exceeded = await seats.take("user", user.pk)
     if exceeded is None:

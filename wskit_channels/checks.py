@@ -37,7 +37,11 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         get_settings()
     except ImproperlyConfigured as error:
         return [
-            Error(str(error), hint="The keys are listed in docs/settings.md.", id="wskit_channels.E001")
+            Error(
+                str(error),
+                hint="The keys are listed in docs/settings.md.",
+                id="wskit_channels.E001",
+            )
         ]
     return []
 

@@ -80,15 +80,19 @@ class WsKitConsumer(AsyncWebsocketConsumer):
         The ASGI application.
 
         Raises:
-            TypeError: For an option that is no attribute of the class.
+            TypeError: For an option that is no attribute of the class, or a method.
+            ValueError: For another ``refuse`` than those there are.
             ImproperlyConfigured: If there is no router.
         """
         for name in options:
-            if name.startswith("_") or not hasattr(cls, name):
+            known = getattr(cls, name, print)  # a function, as methods are
+            if name.startswith("_") or (callable(known) and not isinstance(known, Router)):
                 raise TypeError(
                     f"{cls.__name__}.as_asgi() got an unknown option {name!r}: options are "
                     "attributes of the class, like router and own_channel."
                 )
+        if options.get("refuse", "close") not in ("close", "http"):
+            raise ValueError(f"refuse is 'close' or 'http', not {options['refuse']!r}.")
         if not isinstance(options.get("router", cls.router), Router):
             raise ImproperlyConfigured(
                 f"{cls.__name__} has no router: write router.as_asgi(), or set the attribute."
@@ -275,6 +279,8 @@ class WsKitConsumer(AsyncWebsocketConsumer):
                     await self.receive(text_data=data)
                 else:
                     await self.receive(bytes_data=data)
+                if self._live is not None and self._live.transport.close_request is not None:
+                    return 1006, ""  # also where receive() has swallowed our interruption
                 frames += 1
                 if frames % YIELD_EVERY == 0:
                     await asyncio.sleep(0)

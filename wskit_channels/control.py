@@ -58,6 +58,14 @@ async def agive(**order: Any) -> None:
     await publish.adeliver((TOPIC, _given(order)), NAMESPACE, _alias())
 
 
+def forget_here() -> None:
+    """Have this process load sessions and users anew; from any code."""
+    with _buses_lock:
+        buses = list(_buses)
+    for bus in buses:
+        bus.hand_over({})
+
+
 def _given(order: dict[str, Any]) -> str:
     """Have an order carried out in this process; the frame that carries it to others."""
     with _buses_lock:
@@ -171,14 +179,15 @@ class Bus:
         lives = []
         if client := order.get("client"):
             lives = [registry.live[client]] if client in registry.live else []
-        elif session := order.get("session"):
+        else:
             registry.identities.forget_all()
+        if session := order.get("session"):
             lives = registry.of_session(session)
+            if order.get("named"):  # who was nobody before is not meant
+                lives = [live for live in lives if live.account.identity is not None]
         elif user := order.get("user"):
-            registry.identities.forget_all()
             lives = registry.of_user(user)
         elif users := order.get("check"):
-            registry.identities.forget_all()
             registry.revalidation.check([live for user in users for live in registry.of_user(user)])
         for live in lives:
             live.transport.close(*LOGGED_OUT)

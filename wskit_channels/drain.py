@@ -76,13 +76,10 @@ async def _drain(registry: Registry, timeout: float, window: float) -> None:  # 
     for number, live in enumerate(lives):
         # One after another in equal parts of the window, each at random within its part.
         live.say_bye(window * (number + random.random()) / len(lives))  # noqa: S311 - jitter
-    calls = {call for live in lives for call in live.calls()}
-    if calls:
-        _, late = await asyncio.wait(calls, timeout=timeout)
-        if late:
-            logger.warning("draining: calls that did not end in time: %s", len(late))
+    until = asyncio.get_running_loop().time() + timeout
+    await _let_end(lives, until)
     if lives:
-        await _close(lives, window)
+        await _close(lives, window, until)
     try:
         async with asyncio.timeout(ENDING):
             await registry.emptied()
@@ -93,12 +90,24 @@ async def _drain(registry: Registry, timeout: float, window: float) -> None:  # 
     logger.info("drained")
 
 
-async def _close(lives: list[Live], window: float) -> None:
+async def _let_end(lives: list[Live], until: float) -> None:
+    """Wait for the calls in flight of these connections."""
+    calls = {call for live in lives for call in live.calls()}
+    if not calls:
+        return
+    left = max(0.0, until - asyncio.get_running_loop().time())
+    _, late = await asyncio.wait(calls, timeout=left)
+    if late:
+        logger.warning("draining: calls that did not end in time: %s", len(late))
+
+
+async def _close(lives: list[Live], window: float, until: float) -> None:
     size = max(BATCH, math.ceil(len(lives) / MOST_BATCHES))
     batches = [lives[start : start + size] for start in range(0, len(lives), size)]
     for number, batch in enumerate(batches):
         if number:
             await asyncio.sleep(window / len(batches))
+        await _let_end(batch, until)  # those that came meanwhile
         for live in batch:
             live.transport.close(1012, "RESTART")
 
@@ -117,7 +126,10 @@ class _SigTerm:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         # Runs between two bytecodes of the main thread, the loop's own perhaps.
-        self._loop.call_soon_threadsafe(self._received)
+        if self._loop.is_closed():
+            self._hand_over()
+        else:
+            self._loop.call_soon_threadsafe(self._received)
 
     def _received(self) -> None:
         if self._task is None:
@@ -170,6 +182,10 @@ def drain_on_sigterm() -> None:
     if isinstance(previous, _SigTerm) and previous._loop is asyncio.get_running_loop():
         return
     if previous is None or _belongs_to_a_loop(previous):
+        registry = registry_here()
+        if registry.told_of_sigterm:
+            return
+        registry.told_of_sigterm = True
         logger.warning(
             "SIGTERM does not drain: this server handles it in its event loop. "
             "Call drain() from the application's lifespan, or before the server is stopped."

@@ -30,12 +30,13 @@ from django.contrib.auth import (
 )
 from django.contrib.sessions.backends import db as database_sessions
 from django.contrib.sessions.backends import signed_cookies
+from django.db import router
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 __all__ = ["NOBODY", "Identities", "Identity", "Loaded", "digest", "load", "still_valid"]
 
-FRESH: Final = 15.0
+FRESH: Final = 5.0
 """Seconds for which what was loaded for a session is shared."""
 
 MAX_KEPT: Final = 10_000
@@ -72,7 +73,7 @@ class Identity:
             user=str(user.pk),
             auth_hash=_hash_of(user),
             active=bool(getattr(user, "is_active", True)),
-            stored=apps.is_installed("django.contrib.auth") and isinstance(user, get_user_model()),
+            stored=_is_stored(user),
         )
 
 
@@ -103,6 +104,14 @@ NOBODY: Final = Loaded(None, {}, None, None)
 def digest(session_key: str) -> str:
     """What stands for a session's key wherever the key itself has no business."""
     return hashlib.sha256(f"wskit_channels.session:{session_key}".encode()).hexdigest()
+
+
+def _is_stored(user: Any) -> bool:
+    """Whether the database has a user, to be looked up there again."""
+    if not apps.is_installed("django.contrib.auth") or not isinstance(user, get_user_model()):
+        return False
+    key: object = user.pk
+    return key is not None and not user._state.adding
 
 
 def _hash_of(user: Any) -> str:
@@ -140,6 +149,7 @@ def load(session_key: str) -> Loaded:
             user=str(user.pk),
             auth_hash=_hash_of(user),
             active=bool(getattr(user, "is_active", True)),
+            stored=_is_stored(user),
             session=key,
             expires_at=expires_at,
         )
@@ -148,6 +158,8 @@ def load(session_key: str) -> Loaded:
 
 def _user_of(data: dict[str, Any]) -> Any:
     """The user that a session's data names, if that still holds."""
+    if SESSION_KEY not in data or not apps.is_installed("django.contrib.auth"):
+        return None
     try:
         pk = get_user_model()._meta.pk.to_python(data[SESSION_KEY])
         path = data[BACKEND_SESSION_KEY]
@@ -187,7 +199,8 @@ def _users(keys: Iterable[str]) -> dict[str, Any]:
     model = get_user_model()
     found: dict[str, Any] = {}
     for some in _batches(dict.fromkeys(keys)):
-        for user in model._default_manager.filter(pk__in=some):
+        # Not of a replica, which may not have heard yet of what we are asked to look at.
+        for user in model._default_manager.using(router.db_for_write(model)).filter(pk__in=some):
             found[str(user.pk)] = user
     return found
 
@@ -202,9 +215,9 @@ def _sessions(keys: Iterable[str]) -> set[str]:
         return {
             key
             for some in _batches(unique)
-            for key in model.objects.filter(
-                session_key__in=some, expire_date__gt=timezone.now()
-            ).values_list("session_key", flat=True)
+            for key in model.objects.using(router.db_for_write(model))
+            .filter(session_key__in=some, expire_date__gt=timezone.now())
+            .values_list("session_key", flat=True)
         }
     if issubclass(engine.SessionStore, signed_cookies.SessionStore):
         return {key for key in unique if engine.SessionStore(key).load()}
@@ -236,24 +249,24 @@ class Identities:
         now = loop.time()
         while self._kept and next(iter(self._kept.values()))[1] <= now:
             self._kept.popitem(last=False)
-        kept = self._kept.get(session_key)
+        name = digest(session_key)  # a cookie may be as long as a server takes
+        kept = self._kept.get(name)
         if kept is None:
             task = loop.create_task(database_sync_to_async(load)(session_key))
             if len(self._kept) >= MAX_KEPT:
                 self._kept.popitem(last=False)
-            self._kept[session_key] = (task, now + FRESH)
-            task.add_done_callback(lambda task: self._loaded(session_key, task))
+            self._kept[name] = (task, now + FRESH)
+            task.add_done_callback(lambda task: self._loaded(name, task))
         else:
             task = kept[0]
         return await asyncio.shield(task)
 
-    def _loaded(self, session_key: str, task: asyncio.Task[Loaded]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self.forget(session_key)
-
-    def forget(self, session_key: str) -> None:
-        """Load a session anew when it is asked for next."""
-        self._kept.pop(session_key, None)
+    def _loaded(self, name: str, task: asyncio.Task[Loaded]) -> None:
+        # Who has a session that there is not may have thousands of those.
+        if not task.cancelled() and task.exception() is None and task.result().key is not None:
+            return
+        if (kept := self._kept.get(name)) is not None and kept[0] is task:
+            del self._kept[name]
 
     def forget_all(self) -> None:
         """Load every session anew: something has changed, and nobody knows for whom."""

@@ -105,6 +105,8 @@ class Live:
             WsKitError: ``RESOURCE_EXHAUSTED`` if the user has too many connections already:
                 the connection is closed with 4429.
         """
+        if not getattr(user, "is_authenticated", False):
+            user = None
         exceeded = await self.account.take_seat(user)
         if exceeded is not None:
             self.peer.report_exceeded(exceeded)

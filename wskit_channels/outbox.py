@@ -154,7 +154,7 @@ class Outbox:
             waited_for = flushing.send(None)
         except StopIteration:
             return
-        self._writer = self._loop.create_task(_go_on(flushing, waited_for))
+        self._writer = self._loop.create_task(_finish(flushing, waited_for))
         # A task that is cancelled before it began would leave the flush as it stands.
         self._writer.add_done_callback(lambda _: flushing.close())
 
@@ -216,6 +216,10 @@ class Outbox:
                 if not waiter.done():
                     waiter.set_result(None)
             self._waiters.clear()
+
+
+async def _finish(flushing: Coroutine[Any, Any, None], waited_for: Any) -> None:
+    await _go_on(flushing, waited_for)  # a task takes no generator since Python 3.12
 
 
 @coroutine

@@ -28,6 +28,9 @@ class Registry:
         self.drained: asyncio.Future[None] | None = None
         """The drain, once one has begun: from then on new handshakes are refused."""
 
+        self.told_of_sigterm = False
+        """Whether the operator was told that SIGTERM cannot drain here."""
+
         self.bus = Bus(self)
         self.revalidation = Revalidation(self)
         self._by_user: dict[str, dict[Live, None]] = {}
@@ -45,6 +48,7 @@ class Registry:
         self.unindex(live)
         if not self.live:
             self.bus.leave()
+            self.identities.forget_all()  # from now on orders are not heard
             self.revalidation.stop()
             for waiter in self._emptied:
                 if not waiter.done():

@@ -51,6 +51,8 @@ class Seats:
             "ip": limits.max_connections_per_ip,
         }
         self._layer = layer
+        self._lock = asyncio.Lock()
+        self._closed = False
         self._taken: dict[str, str] = {}
 
     async def take(self, kind: str, whose: object) -> LimitExceeded | None:
@@ -59,9 +61,15 @@ class Seats:
 
         The limit that is crossed, where it is: nothing is taken then.
         """
+        if not self._limits[kind]:
+            return None
+        async with self._lock:  # logins at once would each leave a seat behind
+            return await self._take(kind, None if self._closed else whose)
+
+    async def _take(self, kind: str, whose: object) -> LimitExceeded | None:
         limit = self._limits[kind]
-        await self.leave(kind)
-        if not limit or whose is None:
+        await self._leave(kind)
+        if whose is None:
             return None
         key = f"{kind}:{whose}"
         self._taken[kind] = key
@@ -80,13 +88,12 @@ class Seats:
                 count = count if others is None else others + 1
         if count <= limit:
             return None
-        await self.leave(kind)
+        await self._leave(kind)
         return LimitExceeded(
             type=KINDS[kind], observed=count, limit=limit, client_id=self._client_id
         )
 
-    async def leave(self, kind: str) -> None:
-        """Give up a seat, if one of this kind is held."""
+    async def _leave(self, kind: str) -> None:
         key = self._taken.pop(kind, None)
         if key is None:
             return
@@ -102,9 +109,13 @@ class Seats:
                 logger.debug("a shared seat could not be left: %s", type(error).__name__)
 
     async def leave_all(self) -> None:
-        """Give up what is held."""
-        for kind in list(self._taken):
-            await self.leave(kind)
+        """Give up what is held, and take nothing any more."""
+        self._closed = True
+        if not self._taken and not self._lock.locked():
+            return
+        async with self._lock:
+            for kind in list(self._taken):
+                await self._leave(kind)
 
 
 _by_loop: MutableMapping[asyncio.AbstractEventLoop, dict[str, SharedSeats | None]] = (

@@ -8,14 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
-from wskit_channels.auth import adisconnect_session, disconnect_session, disconnect_user
-from wskit_channels.control import give
+from wskit_channels.auth import (
+    adisconnect_session,
+    adisconnect_user,
+    disconnect_session,
+    disconnect_user,
+)
+from wskit_channels.control import forget_here, give
+from wskit_channels.identity import digest
 
 __all__ = ["connect"]
 
@@ -25,7 +33,15 @@ TELLING = frozenset({"password", "is_active"})
 
 def connect() -> None:
     """Listen to the user model, its proxies, and to logging out."""
+    user_logged_in.connect(_logged_in, dispatch_uid="wskit_channels.logged_in")
     user_logged_out.connect(_logged_out, dispatch_uid="wskit_channels.logged_out")
+    if apps.is_installed("django.contrib.sessions"):
+        from django.contrib.sessions.base_session import AbstractBaseSession
+
+        for model in apps.get_models():
+            if issubclass(model, AbstractBaseSession):
+                uid = f"wskit_channels.session_saved.{model._meta.label}"
+                post_save.connect(_session_saved, sender=model, dispatch_uid=uid)
     user_model = get_user_model()
     for model in apps.get_models():
         if issubclass(model, user_model):
@@ -36,7 +52,7 @@ def connect() -> None:
             )
 
 
-def _logged_out(*, request: Any = None, **kwargs: Any) -> None:
+def _logged_out(*, request: Any = None, user: Any = None, **kwargs: Any) -> None:
     """
     Close what the session has opened, once it is gone.
 
@@ -48,15 +64,17 @@ def _logged_out(*, request: Any = None, **kwargs: Any) -> None:
     if session is None or not key:
         return
     flush, aflush = session.flush, getattr(session, "aflush", None)
+    # A signed cookie is another with every save: the sockets of older ones are found by the user.
+    by_user = isinstance(session, SignedCookies) and getattr(user, "pk", None) is not None
 
     def flush_and_tell() -> None:
         flush()
-        _on_commit(lambda: disconnect_session(key))
+        _on_commit(lambda: disconnect_user(user) if by_user else disconnect_session(key))
 
     async def aflush_and_tell() -> None:
         assert aflush is not None  # noqa: S101 - only put in its place
         await aflush()
-        await adisconnect_session(key)
+        await (adisconnect_user(user) if by_user else adisconnect_session(key))
 
     session.flush = flush_and_tell
     if aflush is not None:
@@ -71,9 +89,28 @@ def _saved(
     update_fields: frozenset[str] | None = None,
     **kwargs: Any,
 ) -> None:
-    if created or (update_fields is not None and not update_fields & TELLING):
+    if created:
+        return
+    if update_fields is not None and not update_fields & TELLING:
+        _on_commit(forget_here, using)
         return
     _on_commit(lambda: give(check=[str(instance.pk)]), using)
+
+
+def _session_saved(*, using: str, **kwargs: Any) -> None:
+    _on_commit(forget_here, using)
+
+
+def _logged_in(*, request: Any = None, **kwargs: Any) -> None:
+    """
+    Close what the browser's former session has opened for somebody.
+
+    Django ends that session without a word where another user logs in over it.
+    """
+    former = getattr(request, "COOKIES", {}).get(settings.SESSION_COOKIE_NAME)
+    present = getattr(getattr(request, "session", None), "session_key", None)
+    if former and former != present:
+        _on_commit(lambda: give(session=digest(former), named=True))
 
 
 def _deleted(*, instance: Any, using: str, **kwargs: Any) -> None:

@@ -55,13 +55,17 @@ class _PoolExecutor(Executor):
         if work is not None:
             work.submit(job)
         else:
-            single = Lease(_pool())
+            single = Lease(_front_pool())
             single.submit(job)
             single.release()
         return job.future
 
 
+FRONT_THREADS = 4
+"""Threads at most, beside ``DATABASE_THREADS``, for what no handler does."""
+
 _pools: list[Pool] = []
+_fronts: list[Pool] = []
 _pools_lock = threading.Lock()
 
 
@@ -69,6 +73,7 @@ def _after_fork() -> None:
     global _pools_lock
     _pools_lock = threading.Lock()
     _pools.clear()  # a child has none of its parent's threads
+    _fronts.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -81,10 +86,27 @@ def _pool() -> Pool:
         return _pools[0]
 
 
+def _front_pool() -> Pool:
+    """
+    Threads for what no handler does: handshakes, and looking again at who may stay.
+
+    Of their own, so that one client's thousand calls keep nobody from connecting. With one
+    thread for all, as in Channels, there is no other.
+    """
+    pool = _pool()
+    with _pools_lock:
+        if get_settings().database_threads == 1:
+            return pool
+        if not _fronts:
+            _fronts.append(Pool(min(FRONT_THREADS, get_settings().database_threads)))
+        return _fronts[0]
+
+
 def _forget_pool(*, setting: str, **kwargs: Any) -> None:
     if setting == "WSKIT":
         with _pools_lock:
             _pools.clear()  # its threads end when their leases do
+            _fronts.clear()
 
 
 setting_changed.connect(_forget_pool, dispatch_uid="wskit_channels.threads")

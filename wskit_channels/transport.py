@@ -5,6 +5,7 @@ One connection of the ASGI server, as routing uses it.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
@@ -70,6 +71,26 @@ class Users(Protocol):
     async def refresh_user(self) -> None: ...
 
 
+def _outbox(
+    scope: Mapping[str, Any],
+    send: Send,
+    limits: Limits,
+    on_dropped: Callable[[int, int, bool], None],
+) -> Outbox:
+    backlog = Backlog(
+        limits.socket_buffer_limit_bytes,
+        drop_progress=limits.drop_progress_on_backpressure,
+        drop_messages=limits.on_slow_consumer == "drop",
+    )
+    return Outbox(
+        send,
+        backlog,
+        on_dropped,
+        daphne.flow_behind(send, scope.get(SERVER_SEND)),
+        needs_task=not (daphne.protocol_behind(send) or uvicorn.protocol_behind(send)),
+    )
+
+
 class ConsumerTransport:
     """
     The way out to one client, for ``routing``; made when the socket is accepted.
@@ -100,17 +121,7 @@ class ConsumerTransport:
         self._hooks = hooks
         self._hub: hub.Hub | None = None
         self._topics: dict[str, None] = {}  # as a set; an empty one is larger
-        self._outbox = Outbox(
-            send,
-            Backlog(
-                limits.socket_buffer_limit_bytes,
-                drop_progress=limits.drop_progress_on_backpressure,
-                drop_messages=limits.on_slow_consumer == "drop",
-            ),
-            on_dropped,
-            daphne.flow_behind(send, scope.get(SERVER_SEND)),
-            needs_task=not (daphne.protocol_behind(send) or uvicorn.protocol_behind(send)),
-        )
+        self._outbox = _outbox(scope, send, limits, on_dropped)
         self._reader: asyncio.Task[Any] | None = None
         self._base = pooled_context()
         # What routing calls for every message, without a hop.
@@ -168,6 +179,10 @@ class ConsumerTransport:
     def work(self) -> ConnectionWork:
         """Context variables and a thread, for an event line or a call."""
         return ConnectionWork(self._base)
+
+    def background(self) -> contextvars.Context:
+        """Context variables in which jobs go to threads that handlers do not use."""
+        return self._base.copy()
 
     async def run_sync(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a plain function in the present work's thread, cleaning up as Channels does."""

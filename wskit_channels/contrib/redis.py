@@ -96,6 +96,9 @@ class _Clients:
         self._source = source
         self._timeout = timeout
         self._owner: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            weakref.WeakKeyDictionary()
+        )
         self._held: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, tuple[AsyncGenerator[Any, None], dict[str, Any]]
         ] = weakref.WeakKeyDictionary()
@@ -108,8 +111,16 @@ class _Clients:
             redis.RedisError, OSError, TimeoutError: If that cannot be done in time.
         """
         scripts = await self._scripts()
-        async with asyncio.timeout(self._timeout):
+        # A flood of ours that waits for a connection is no failure of the server.
+        async with self._gate(), asyncio.timeout(self._timeout):
             return await scripts[script](keys=[key], args=args)
+
+    def _gate(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        gate = self._gates.get(loop)
+        if gate is None:
+            gate = self._gates[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
+        return gate
 
     async def close(self) -> None:
         """Close the present loop's client; used again, there is a new one."""

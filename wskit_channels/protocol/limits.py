@@ -63,7 +63,11 @@ class Limits:
     """Events that may wait for their turn; the next one is refused (1,024)."""
 
     max_pending_bytes: int = _UNSET
-    """Bytes of frames that may wait for their turn; the next one is refused (4 MiB)."""
+    """
+    Bytes of frames that may wait for their turn; the next one is refused (4 MiB).
+
+    Calls that run may hold as many, and so may events that run beside the line.
+    """
 
     close_timeout: float = _UNSET
     """Seconds that handlers have to end once they are cancelled (5); daphne kills after 10."""

@@ -8,7 +8,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from wskit_channels.protocol.errors import WsKitError
+from wskit_channels.protocol.connection import BUSY_RETRY_AFTER
+from wskit_channels.protocol.errors import Refused, WsKitError
 from wskit_channels.routing.calls import RunningCall
 from wskit_channels.routing.context import RpcContext
 from wskit_channels.routing.failures import fail
@@ -38,6 +39,8 @@ class CallRunner:
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, RunningCall] = {}
         self._alarm: asyncio.TimerHandle | None = None
+        self._bytes = 0
+        self._was_full = False
 
     def start(self, decoded: Decoded) -> None:
         """Run a call's handler in a task of its own."""
@@ -51,11 +54,26 @@ class CallRunner:
             refused=decoded.refusal is not None,
         )
         self._running[id(call)] = running
+        self._bytes += decoded.size
+        running.size = decoded.size
+        if self._bytes > self._peer.limits.max_pending_bytes and len(self._running) > 1:
+            self._refuse_busy(running)
+            return
+        self._was_full = False
         if self._alarm is None or call.deadline < self._alarm.when():
             self._set_alarm(call.deadline)
         running.task = self._loop.create_task(
             self._run_call(running, decoded), context=running.work.context
         )
+
+    def _refuse_busy(self, running: RunningCall) -> None:
+        """The requests that are held take as many bytes as they may: one more is refused."""
+        limit = self._peer.limits.max_pending_bytes
+        running.fail(Refused("RESOURCE_EXHAUSTED", retry_after=BUSY_RETRY_AFTER))
+        if not self._was_full:
+            self._was_full = True
+            self._peer.report("pending_bytes", self._bytes, limit, BUSY_RETRY_AFTER)
+        self._slot_free(running)
 
     def _see_to(self, running: RunningCall) -> None:
         """See to the end of a call that was cancelled before its task began to run."""
@@ -99,6 +117,7 @@ class CallRunner:
 
     def _slot_free(self, running: RunningCall) -> None:
         del self._running[id(running.call)]
+        self._bytes -= running.size
         self._peer.connection.calls.handler_ended()
 
     async def _run_call(self, running: RunningCall, decoded: Decoded) -> None:

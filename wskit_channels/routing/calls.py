@@ -44,6 +44,7 @@ class RunningCall:
         "handler_began",
         "keeper",
         "refused",
+        "size",
         "task",
         "work",
     )
@@ -55,6 +56,9 @@ class RunningCall:
         self.call = call
         self.work = work
         self.began = False
+        self.size = 0
+        """Bytes of the request, which is held until the handler has ended."""
+
         self.cancellable = cancellable
         self.refused = refused
         self.task: asyncio.Task[None] | None = None

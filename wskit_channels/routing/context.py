@@ -186,8 +186,7 @@ class ConnectionContext(BaseContext[D_co]):
             WsKitError: ``RESOURCE_EXHAUSTED`` if the user has as many connections as they
                 may; this one is closed with 4429.
         """
-        await self._peer.transport.set_user(user)
-        await self._peer.topics._reauthorize()
+        await self._peer.change_user(self._peer.transport.set_user(user))
 
     async def logout(self) -> None:
         """
@@ -195,8 +194,7 @@ class ConnectionContext(BaseContext[D_co]):
 
         Topics are authorised again. A router that requires a login closes with 4401.
         """
-        await self._peer.transport.set_user(None)
-        await self._peer.topics._reauthorize()
+        await self._peer.change_user(self._peer.transport.set_user(None))
 
     async def refresh_auth(self) -> None:
         """
@@ -206,8 +204,7 @@ class ConnectionContext(BaseContext[D_co]):
         or inactive, whose password has changed or whose session has ended is closed with
         4401.
         """
-        await self._peer.transport.refresh_user()
-        await self._peer.topics._reauthorize()
+        await self._peer.change_user(self._peer.transport.refresh_user())
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], /) -> asyncio.Task[T]:
         """

@@ -61,6 +61,7 @@ class Dispatcher:
         self._line: deque[Decoded] = _NO_LINE
         self._line_bytes = 0
         self._line_was_full = False
+        self._side_bytes = 0
         self._worker: asyncio.Task[None] | None = None
         self._work = peer.transport.work()
         self._side_tasks: dict[asyncio.Task[None], Decoded] = {}
@@ -246,13 +247,18 @@ class Dispatcher:
             limit = self._limits.max_pending_events
             self._refuse_busy(decoded, "pending_events", waiting + 1, limit)
             return
+        size, bytes_limit = self._side_bytes + decoded.size, self._limits.max_pending_bytes
+        if size > bytes_limit and self._side_tasks:
+            self._refuse_busy(decoded, "pending_bytes", size, bytes_limit)
+            return
         self._line_was_full = False
+        self._side_bytes = size
         work = self._peer.transport.work()
         task = self._loop.create_task(self._aside(decoded), context=work.context)
         self._side_tasks[task] = decoded
 
         def ended(task: asyncio.Task[None]) -> None:
-            del self._side_tasks[task]
+            self._side_bytes -= self._side_tasks.pop(task).size
             work.release()
 
         task.add_done_callback(ended)

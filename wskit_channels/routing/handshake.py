@@ -5,10 +5,10 @@ The request that opens a connection, as hooks and handlers see it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
-from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import parse_qs
 
@@ -135,11 +135,6 @@ class Handshake:
         else:
             raise RuntimeError("The user is not loaded yet: write await request.load_user() first.")
 
-    @property
-    def may_identify(self) -> bool:
-        """Whether there is something left by which ``authenticate`` may know the client."""
-        return self._loader is not None or self.token is not None
-
     def settle(self) -> None:
         """Admission is over: who was not loaded by then is anonymous."""
         self._loader = None
@@ -155,18 +150,16 @@ class Handshake:
         found: dict[str, str] = {}
         for raw_name, raw_value in self.scope.get("headers", ()):
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            found[name] = f"{found[name]},{value}" if name in found else value
+            # HTTP/2 splits cookies among headers of their own.
+            joint = "; " if name == "cookie" else ","
+            found[name] = f"{found[name]}{joint}{value}" if name in found else value
         return found
 
     @cached_property
     def cookies(self) -> Mapping[str, str]:
         if "cookies" in self.scope:
             return dict(self.scope["cookies"])
-        try:
-            morsels = SimpleCookie(self.headers.get("cookie", ""))
-        except CookieError:
-            return {}
-        return {name: morsel.value for name, morsel in morsels.items()}
+        return parse_cookies(self.headers.get("cookie", ""))
 
     @cached_property
     def query(self) -> Mapping[str, list[str]]:
@@ -223,6 +216,46 @@ class Handshake:
         return select_subprotocol(self.subprotocols, supported, self._token_subprotocol)
 
 
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """
+    What stands for an address where people are counted: itself, or an IPv6 address' /64.
+
+    Who has one IPv6 address has billions; a mapped IPv4 address is the IPv4 address.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((found.packed, 64), strict=False))
+
+
+_ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
+
+
+def parse_cookies(header: str) -> dict[str, str]:
+    """
+    Cookies as browsers send them, whatever the standard says of their characters.
+
+    ``http.cookies`` gives up at the first that is odd, and takes quadratic time for some.
+    """
+    found: dict[str, str] = {}
+    for part in header.split(";"):
+        name, equals, value = part.partition("=")
+        if not equals:
+            name, value = "", name
+        name, value = name.strip(), value.strip()
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = _ESCAPE.sub(lambda m: chr(int(m[1], 8)) if m[1] else m[2], value[1:-1])
+        if name or value:
+            found[name] = value
+    return found
+
+
 def forwarded_for(seen: str | None, header: str, trusted: Sequence[Network]) -> str | None:
     """The first address, from the server outwards, that is no trusted proxy's."""
     address = seen
@@ -243,6 +276,7 @@ def _is_trusted(address: str | None, trusted: Sequence[Network]) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # behind a dual-stack socket
     return any(network != UNIX and parsed in network for network in trusted)
 
 

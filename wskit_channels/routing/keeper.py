@@ -220,7 +220,15 @@ class Keeper:
         if event is None:  # another process runs it
             await asyncio.sleep(pause)
         else:
-            await _is_set_within(event, pause)
+            # Each says so when it is over; now and then is enough for what they cannot say.
+            over = asyncio.ensure_future(event.wait())
+            given_up = asyncio.ensure_future(self._running.wait_cancelled())
+            try:
+                longest, first = max(pause, self._store.lease / 3), asyncio.FIRST_COMPLETED
+                await asyncio.wait({over, given_up}, timeout=longest, return_when=first)
+            finally:
+                over.cancel()
+                given_up.cancel()
 
     def _replay(self, answer: Mapping[str, Any]) -> None:
         """Answer as before, under this call's id (``PROTOCOL 5.10``)."""
@@ -243,17 +251,16 @@ class Keeper:
         task = running.task
         assert task is not None  # noqa: S101 - it is the present one
         task.add_done_callback(self._task_ended)
-        # Work of its own: a store that needs a thread must not wait for the handler's.
-        work = self._peer.transport.work()
+        # Not the handler's: a store that needs a thread must not wait for handlers to end.
+        background = self._peer.transport.background()
         loop = task.get_loop()
         calls = _under_way.setdefault(loop, {})
         calls[self._key] = self._settled
-        holding = loop.create_task(self._hold(), context=work.context)
+        holding = loop.create_task(self._hold(), context=background)
         _holding.add(holding)
 
         def ended(task: asyncio.Task[None]) -> None:
             _holding.discard(task)
-            work.release()
             self._settled.set()
             if calls.get(self._key) is self._settled:
                 del calls[self._key]

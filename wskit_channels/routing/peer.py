@@ -195,6 +195,22 @@ class Peer:
         self.finishing[task] = None  # the loop keeps only a weak reference
         task.add_done_callback(self._finished)
 
+    async def change_user(self, change: Coroutine[Any, Any, None]) -> None:
+        """
+        Carry out a login or logout and leave the topics that it loses, to the end.
+
+        A call that is aborted in the middle must not leave one without the other.
+        """
+
+        async def both() -> None:
+            await change
+            await self.topics._reauthorize()
+
+        task = asyncio.ensure_future(both())
+        self.finishing[task] = None
+        task.add_done_callback(lambda _: self.finishing.pop(task, None))
+        await asyncio.shield(task)
+
     def _finished(self, task: asyncio.Future[Any]) -> None:
         self.finishing.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:

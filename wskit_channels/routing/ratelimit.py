@@ -9,7 +9,6 @@ kept by a limiter: ``MemoryLimiter`` in this process, ``contrib.redis.RedisLimit
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import threading
@@ -17,13 +16,13 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from urllib.parse import quote
 
 from wskit_channels.protocol.errors import WsKitError
 from wskit_channels.routing.context import ConnectionContext
 from wskit_channels.routing.functions import is_async, name_of
+from wskit_channels.routing.handshake import network_of
 from wskit_channels.routing.middleware import CallNext
 
 if TYPE_CHECKING:
@@ -104,20 +103,7 @@ def per_address(ctx: ConnectionContext[Any]) -> str:
     A connection whose server tells no address (a Unix socket) has a bucket of its own.
     """
     address = ctx.request.client_ip
-    return f"client:{ctx.client_id}" if address is None else f"address:{_network(address)}"
-
-
-@lru_cache(maxsize=4096)
-def _network(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((found.packed, 64), strict=False))
+    return f"client:{ctx.client_id}" if address is None else f"address:{network_of(address)}"
 
 
 # -- buckets in memory

@@ -71,6 +71,10 @@ class Transport(Protocol):
 
     def work(self) -> Work: ...
 
+    def background(self) -> ContextVars:
+        """Context variables for what no handler does: its threads are not the handlers'."""
+        ...
+
     async def run_sync(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a plain function in the present work's thread."""
         ...

@@ -110,7 +110,8 @@ class Topics(Set[str]):
         """Be subscribed to exactly these: leave the others, then subscribe to what is missing."""
         wanted = self._normalized(topics)
         there = dict.fromkeys([*self, *self._turns])  # what is being subscribed to included
-        return await self._change(wanted, [name for name in there if name not in wanted])
+        keep = set(wanted)
+        return await self._change(wanted, [name for name in there if name not in keep])
 
     async def update(self, change: Callable[[MutableSet[str]], object]) -> TopicsChange:
         """
@@ -156,6 +157,9 @@ class Topics(Set[str]):
 
     async def _change(self, adding: list[str], removing: list[str]) -> TopicsChange:
         """Add and remove these names, which are normalised already: twice could be others."""
+        limit = self._peer.limits.max_topics_per_connection
+        if len(adding) > limit and len(set(adding) - self._names.keys()) > limit:
+            raise self._too_many(len(adding))  # whatever a policy would say of each of them
         async with self._turns_of([*adding, *removing]):
             added = [name for name in adding if name not in self._names]
             removed = [name for name in removing if name in self._names]
@@ -188,12 +192,13 @@ class Topics(Set[str]):
             await self._authorize("subscribe", name, "ACL_SUBSCRIBE")
         limit, resulting = peer.limits.max_topics_per_connection, self._resulting(added, removed)
         if added and resulting > limit:
-            peer.report("topics", resulting, limit)
-            raise PubSubError(
-                "TOPIC_LIMIT_EXCEEDED",
-                "Too many topics",
-                details={"limit": limit, "current": len(self._names), "requested": len(added)},
-            )
+            raise self._too_many(len(added))
+
+    def _too_many(self, requested: int) -> PubSubError:
+        limit, current = self._peer.limits.max_topics_per_connection, len(self._names)
+        self._peer.report("topics", current + requested, limit)
+        details = {"limit": limit, "current": current, "requested": requested}
+        return PubSubError("TOPIC_LIMIT_EXCEEDED", "Too many topics", details=details)
 
     def _resulting(self, added: list[str], removed: list[str]) -> int:
         # Operations on other topics may be past this point, and not yet in the set.
