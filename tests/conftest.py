@@ -20,6 +20,7 @@ def pytest_unconfigure() -> None:
     logging.getLogger().removeHandler(_watch)
 
 
+@pytest.hookimpl(tryfirst=True)  # the runner reads the groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have a file's tests run in one process; what is measured over a whole folder, too."""
     for item in items:
