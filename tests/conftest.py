@@ -1,14 +1,18 @@
 import logging
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.canaries import CanaryWatch
 from tests.live.servers import free_port
 
 _watch = CanaryWatch()
+
+MEASURED = "tests/browser/client"
+"""Where it is measured how much of a file all tests together have run."""
 
 
 def pytest_configure() -> None:
@@ -20,14 +24,16 @@ def pytest_unconfigure() -> None:
     logging.getLogger().removeHandler(_watch)
 
 
-@pytest.hookimpl(tryfirst=True)  # the runner reads the groups in this hook, too
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Have a file's tests run in one process; what is measured over a whole folder, too."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            folder = item.path.parent
-            whole = folder / "coverage.py"
-            item.add_marker(pytest.mark.xdist_group(str(folder if whole.exists() else item.path)))
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        folder, _, _ = nodeid.partition("::")[0].rpartition("/")
+        return folder if folder == MEASURED else nodeid.partition("::")[0]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
