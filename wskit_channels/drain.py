@@ -91,14 +91,13 @@ async def _drain(registry: Registry, timeout: float, window: float) -> None:  # 
 
 
 async def _let_end(lives: list[Live], until: float) -> None:
-    """Wait for the calls in flight of these connections."""
-    calls = {call for live in lives for call in live.calls()}
-    if not calls:
-        return
-    left = max(0.0, until - asyncio.get_running_loop().time())
-    _, late = await asyncio.wait(calls, timeout=left)
-    if late:
-        logger.warning("draining: calls that did not end in time: %s", len(late))
+    """Wait for the calls in flight of these connections, and for those that come meanwhile."""
+    while calls := {call for live in lives for call in live.calls() if not call.done()}:
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
+            logger.warning("draining: calls that did not end in time: %s", len(calls))
+            return
+        await asyncio.wait(calls, timeout=left)
 
 
 async def _close(lives: list[Live], window: float, until: float) -> None:
