@@ -11,6 +11,8 @@ from tests.live.servers import free_port
 
 _watch = CanaryWatch()
 
+SLOW = ("tests/live/", "tests/browser/", "tests/clients/", "tests/codegen/")
+
 MEASURED = "tests/browser/client"
 """Where it is measured how much of a file all tests together have run."""
 
@@ -22,6 +24,12 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     logging.getLogger().removeHandler(_watch)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what waits longest, for servers and browsers, where several processes run."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
 
 
 @pytest.hookimpl(optionalhook=True)
