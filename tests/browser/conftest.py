@@ -8,6 +8,8 @@ executable where it is not on the path.
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,8 +30,30 @@ ARGUMENTS = [
 ]
 
 
+@pytest.fixture(scope="session")
+def demo_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's database as the demo makes it, once for all tests of this process."""
+    path = tmp_path_factory.mktemp("demo") / "chat.sqlite3"
+    script = (
+        "from django.core.management import call_command; from example_project.chat import demo;"
+        "call_command('migrate', interactive=False, verbosity=0); demo.make_data()"
+    )
+    env = {**os.environ, "EXAMPLE_DB": str(path), "EXAMPLE_DEBUG": "1"}
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", script],
+        cwd=Path(__file__).parents[2],
+        env=env,
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
 @pytest.fixture
-def chat_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+def chat_server(
+    demo_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ChatServer]:
+    shutil.copy(demo_database, tmp_path / "chat.sqlite3")
     monkeypatch.setenv("EXAMPLE_DB", str(tmp_path / "chat.sqlite3"))
     monkeypatch.setenv("EXAMPLE_DEBUG", "1")
     with ChatServer(tmp_path / "server.log") as server:

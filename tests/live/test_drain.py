@@ -184,7 +184,7 @@ async def test_a_view_drains_before_the_process_is_stopped(name: str, tmp_path: 
     settings = {**DRAIN, "DRAIN_ON_SIGTERM": False, "DRAIN_WINDOW": 1.0}
     with serve(name, tmp_path / "log", closed=closed, **settings) as server:
         crowd = await gather_crowd(server, 100)
-        await request(crowd[0], "WAIT", "call", seconds=0.5)
+        await request(crowd[0], "WAIT", "call", seconds=2)
         await ask(server, "stats/")
         listening = asyncio.gather(*map(listen_to_the_end, crowd))
 
