@@ -275,12 +275,11 @@ class WsKitConsumer(AsyncWebsocketConsumer):
                     data = message["bytes"]
                 if feed is not None:
                     feed(data)
-                elif isinstance(data, str):
-                    await self.receive(text_data=data)
                 else:
-                    await self.receive(bytes_data=data)
-                if self._live is not None and self._live.transport.close_request is not None:
-                    return 1006, ""  # also where receive() has swallowed our interruption
+                    is_text = isinstance(data, str)
+                    await (self.receive(data) if is_text else self.receive(bytes_data=data))
+                    if self._live is not None and self._live.transport.close_request is not None:
+                        return 1006, ""  # also where receive() has swallowed our interruption
                 frames += 1
                 if frames % YIELD_EVERY == 0:
                     await asyncio.sleep(0)

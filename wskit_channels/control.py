@@ -26,7 +26,7 @@ from wskit_channels.routing.table import Hooks
 if TYPE_CHECKING:
     from wskit_channels.registry import Registry
 
-__all__ = ["Bus", "agive", "give"]
+__all__ = ["Bus", "agive", "give", "give_here"]
 
 logger = logging.getLogger("wskit_channels.auth")
 
@@ -58,20 +58,17 @@ async def agive(**order: Any) -> None:
     await publish.adeliver((TOPIC, _given(order)), NAMESPACE, _alias())
 
 
-def forget_here() -> None:
-    """Have this process load sessions and users anew; from any code."""
-    with _buses_lock:
-        buses = list(_buses)
-    for bus in buses:
-        bus.hand_over({})
-
-
-def _given(order: dict[str, Any]) -> str:
-    """Have an order carried out in this process; the frame that carries it to others."""
+def give_here(**order: Any) -> None:
+    """Give an order to this process alone, from any code."""
     with _buses_lock:
         buses = list(_buses)
     for bus in buses:
         bus.hand_over(order)
+
+
+def _given(order: dict[str, Any]) -> str:
+    """Have an order carried out in this process; the frame that carries it to others."""
+    give_here(**order)
     return json.dumps({**order, "by": relay.this_process()})
 
 
@@ -177,7 +174,9 @@ class Bus:
     def _carry_out(self, order: dict[str, Any]) -> None:
         registry = self._registry
         lives = []
-        if client := order.get("client"):
+        if saved := order.get("saved"):
+            registry.identities.forget(saved)
+        elif client := order.get("client"):
             lives = [registry.live[client]] if client in registry.live else []
         else:
             registry.identities.forget_all()

@@ -4,8 +4,8 @@ Draining: a server that goes down without cutting anybody off.
 New handshakes are refused, every client is told to come back a little later, each at
 another time, calls in flight are let end, and the connections are closed with 1012, a
 few at a time. ``WSKIT["DRAIN_ON_SIGTERM"]`` has SIGTERM do that first; elsewhere
-``await drain()`` does, from the lifespan of an application or an endpoint that is asked
-before the process is stopped.
+``await drain()`` does, from an endpoint that is asked before the process is stopped. At the
+end of an ASGI lifespan it comes too late where a server closes its sockets first.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def drain_on_sigterm() -> None:
         registry.told_of_sigterm = True
         logger.warning(
             "SIGTERM does not drain: this server handles it in its event loop. "
-            "Call drain() from the application's lifespan, or before the server is stopped."
+            "Call drain() from an endpoint that is asked before the server is stopped."
         )
         return
     signal.signal(signal.SIGTERM, _SigTerm(asyncio.get_running_loop(), previous))

@@ -268,6 +268,10 @@ class Identities:
         if (kept := self._kept.get(name)) is not None and kept[0] is task:
             del self._kept[name]
 
+    def forget(self, name: str) -> None:
+        """Load a session anew, by its key's ``digest``: it was saved."""
+        self._kept.pop(name, None)
+
     def forget_all(self) -> None:
         """Load every session anew: something has changed, and nobody knows for whom."""
         self._kept.clear()

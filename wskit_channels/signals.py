@@ -22,7 +22,7 @@ from wskit_channels.auth import (
     disconnect_session,
     disconnect_user,
 )
-from wskit_channels.control import forget_here, give
+from wskit_channels.control import give, give_here
 from wskit_channels.identity import digest
 
 __all__ = ["connect"]
@@ -92,13 +92,13 @@ def _saved(
     if created:
         return
     if update_fields is not None and not update_fields & TELLING:
-        _on_commit(forget_here, using)
+        _on_commit(give_here, using)
         return
     _on_commit(lambda: give(check=[str(instance.pk)]), using)
 
 
-def _session_saved(*, using: str, **kwargs: Any) -> None:
-    _on_commit(forget_here, using)
+def _session_saved(*, instance: Any, using: str, **kwargs: Any) -> None:
+    _on_commit(lambda: give_here(saved=digest(instance.session_key)), using)
 
 
 def _logged_in(*, request: Any = None, **kwargs: Any) -> None:

@@ -103,8 +103,8 @@ class Limits:
     """Connections that one user may have open; the next one is closed with 4429 (0: no limit)."""
 
     max_connections_per_ip: int = _UNSET
-    """Connections that one address may have open; the next one is closed with 4429 (0: no
-    limit)."""
+    """Connections that one address, for IPv6 one /64, may have open; the next one is closed
+    with 4429 (0: no limit)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
