@@ -101,7 +101,7 @@ async def test_an_idle_outbox_owns_no_task(make: Callable[[int], Outbox]) -> Non
     await outbox.drain()
     await until(lambda: not other_tasks())
 
-    assert not outbox.unwritten
+    assert not outbox.queue
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ async def test_waiting_frames_are_counted_in_bytes_of_utf_8(
     outbox.put(frame)
     outbox.put(frame)
 
-    assert outbox.waiting_bytes == 2 * size
+    assert outbox._backlog.bytes == 2 * size
     await outbox.flush()
-    assert outbox.waiting_bytes == 0
+    assert outbox._backlog.bytes == 0
 
 
 async def test_a_frame_is_refused_only_if_more_than_the_limit_waits(
@@ -242,7 +242,7 @@ async def test_drain_ends_when_the_connection_does(
     outbox.close()
     await drained
 
-    assert (socket.texts, outbox.waiting_bytes) == ([], 0)
+    assert (socket.texts, outbox._backlog.bytes) == ([], 0)
 
 
 async def test_a_send_that_raises_ends_the_outbox_and_nothing_else(
@@ -258,7 +258,7 @@ async def test_a_send_that_raises_ends_the_outbox_and_nothing_else(
     outbox.put("c")
     await outbox.drain()
 
-    assert (socket.entered, outbox.unwritten, outbox.waiting_bytes) == (1, False, 0)
+    assert (socket.entered, bool(outbox.queue), outbox._backlog.bytes) == (1, False, 0)
 
 
 async def test_after_a_close_nothing_is_taken(
@@ -272,7 +272,7 @@ async def test_after_a_close_nothing_is_taken(
     outbox.put("cc")
     await outbox.flush()
 
-    assert (socket.texts, drops, outbox.waiting_bytes) == ([], [], 0)
+    assert (socket.texts, drops, outbox._backlog.bytes) == ([], [], 0)
 
 
 async def test_what_a_cancelled_writer_leaves_another_writes(
@@ -293,7 +293,7 @@ async def test_what_a_cancelled_writer_leaves_another_writes(
 
     assert flushing.cancelled()
     assert socket.texts[-2:] == ["a", "b"]
-    assert outbox.waiting_bytes == 0
+    assert outbox._backlog.bytes == 0
 
 
 async def test_frames_queued_while_one_is_written_keep_their_turn(
@@ -399,7 +399,7 @@ async def test_a_paused_server_is_waited_for(socket: Socket, drops: Drops) -> No
     outbox.put("bb")
     flushing = asyncio.ensure_future(outbox.flush())
     await asyncio.sleep(0)
-    assert (socket.texts, outbox.waiting_bytes) == ([], 4)
+    assert (socket.texts, outbox._backlog.bytes) == ([], 4)
 
     flow.resumeProducing()
     await flushing
@@ -420,7 +420,7 @@ async def test_a_server_that_pauses_between_two_frames_gets_no_more(
     outbox.put("a")
     outbox.put("b")
     await until(lambda: socket.texts)
-    assert (socket.texts, outbox.waiting_bytes) == (["a"], 1)
+    assert (socket.texts, outbox._backlog.bytes) == (["a"], 1)
 
     flow.resumeProducing()
     await until(lambda: len(socket.texts) == 2)
@@ -441,7 +441,7 @@ async def test_the_end_of_a_connection_wakes_who_waits_for_the_server(
     flow.stopProducing()
 
     await until(lambda: not other_tasks())
-    assert (socket.texts, outbox.waiting_bytes) == ([], 0)
+    assert (socket.texts, outbox._backlog.bytes) == ([], 0)
 
 
 # -- a server whose send may be begun without a task
@@ -487,9 +487,9 @@ async def test_a_close_ends_the_task_that_goes_on(socket: Socket, drops: Drops) 
     outbox.put("a")
     await asyncio.sleep(0)
     outbox.close()
-    await until(lambda: not other_tasks() and not outbox.waiting_bytes)
+    await until(lambda: not other_tasks() and not outbox._backlog.bytes)
 
-    assert (socket.texts, outbox.unwritten) == ([], False)
+    assert (socket.texts, bool(outbox.queue)) == ([], False)
 
 
 async def test_a_server_that_raises_at_once_ends_one_outbox(socket: Socket, drops: Drops) -> None:
@@ -501,7 +501,7 @@ async def test_a_server_that_raises_at_once_ends_one_outbox(socket: Socket, drop
     second.put("b")
     await asyncio.sleep(0)
 
-    assert (gone.texts, socket.texts, first.waiting_bytes) == ([], ["b"], 0)
+    assert (gone.texts, socket.texts, first._backlog.bytes) == ([], ["b"], 0)
 
 
 async def test_a_server_that_waits_twice_is_waited_for_twice(drops: Drops) -> None:

@@ -416,6 +416,24 @@ async def test_tabs_that_come_back_at_once_are_loaded_together() -> None:
     await asyncio.gather(*(one.disconnect() for one in tabs))
 
 
+async def test_a_session_that_is_saved_is_loaded_anew_and_no_other() -> None:
+    """A site whose pages save sessions all the time has a busy HTTP side, and no storm here."""
+    application, _ = site()
+    mine, theirs = [cookie(await browser_of(await user_of(name))) for name in ("alice", "bob")]
+    first = [await tab(application, one) for one in (mine, theirs)]
+    row = await Session.objects.aget(session_key=theirs)
+    known = registry_here().identities.generation
+    await row.asave()
+
+    with count_queries() as queries:
+        again = await tab(application, mine)
+        assert queries == []
+        other = await tab(application, theirs)
+    assert len(queries) == 2
+    assert registry_here().identities.generation == known
+    await asyncio.gather(*(one.disconnect() for one in (*first, again, other)))
+
+
 async def test_tabs_share_no_user_and_no_session() -> None:
     """What a handler sets on the one is not the other's."""
     application, router = site()

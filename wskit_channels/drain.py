@@ -80,14 +80,19 @@ async def _drain(registry: Registry, timeout: float, window: float) -> None:  # 
     await _let_end(lives, until)
     if lives:
         await _close(lives, window, until)
+    await _ended(registry, ENDING, linger=bool(lives))
+    logger.info("drained")
+
+
+async def _ended(registry: Registry, within: float, *, linger: bool) -> None:
+    """Wait until the last connection has ended, and its close has left the server."""
     try:
-        async with asyncio.timeout(ENDING):
+        async with asyncio.timeout(within):
             await registry.emptied()
     except TimeoutError:
         logger.warning("draining: connections that have not ended: %s", len(registry.live))
-    if lives:
+    if linger:
         await asyncio.sleep(LINGER)
-    logger.info("drained")
 
 
 async def _let_end(lives: list[Live], until: float) -> None:
@@ -151,13 +156,7 @@ class _SigTerm:
         lives = list(registry.live.values())
         for live in lives:
             live.transport.close(1012, "RESTART")
-        try:
-            async with asyncio.timeout(HURRY):
-                await registry.emptied()
-        except TimeoutError:
-            logger.warning("draining: connections that have not ended: %s", len(registry.live))
-        if lives:
-            await asyncio.sleep(LINGER)
+        await _ended(registry, HURRY, linger=bool(lives))
         self._hand_over()
 
     def _hand_over(self) -> None:

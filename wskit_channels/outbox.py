@@ -80,16 +80,6 @@ class Outbox:
         self._overflowed = False
         self._closed = False
 
-    @property
-    def unwritten(self) -> bool:
-        """Whether frames are queued that nobody is writing."""
-        return not self._writing and bool(self.queue)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes queued or being written."""
-        return self._backlog.bytes
-
     def put(self, frame: str, kind: Kind = Kind.MESSAGE) -> bool:
         """Queue a frame. False says that it is a reply that does not fit: fail its call."""
         backlog = self._backlog

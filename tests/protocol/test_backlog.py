@@ -23,7 +23,7 @@ def rest(backlog: Backlog) -> list[str]:
     frames = []
     while len(backlog):
         frame, size = backlog.pop()
-        backlog.written(size)
+        backlog.bytes -= size
         frames.append(frame)
     return frames
 
@@ -35,7 +35,7 @@ def test_a_frame_waits_until_it_is_written() -> None:
 
     frame, size = backlog.pop()
     assert (frame, size, len(backlog), backlog.bytes) == ("é", 2, 1, 3)
-    backlog.written(size)
+    backlog.bytes -= size
     assert backlog.bytes == 1
 
 
@@ -144,7 +144,7 @@ def test_every_frame_is_written_in_order_or_counted(
             if len(backlog):
                 frame, size = backlog.pop()
                 written.append(int(frame.split(":")[0]))
-                backlog.written(size)
+                backlog.bytes -= size
             continue
         kind, padding = step
         frame = f"{number}:" + "x" * padding

@@ -49,8 +49,8 @@ class Backlog:
     """
     A queue of frames, bounded in bytes of UTF-8.
 
-    ``bytes`` counts a frame until ``written`` is told its size: while it is being
-    written it still waits for the client. ``dropped`` counts frames since the start.
+    ``bytes`` counts a frame until its writer takes the size off: while it is being written
+    it still waits for the client. ``dropped`` counts frames since the start.
 
     Args:
         limit: Bytes that may wait before a frame is refused.
@@ -113,10 +113,6 @@ class Backlog:
                 self.waste.popped(entry)
             self._tidy()
         return entry[0], entry[1]
-
-    def written(self, size: int) -> None:
-        """A frame that was popped no longer waits for the client."""
-        self.bytes -= size
 
     def clear(self) -> int:
         """Forget what waits, counting it as dropped; how many frames that were."""
