@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from django.conf import settings
 from django.urls import get_script_prefix
 
 from wskit_channels import discovery
-from wskit_channels.codegen.asyncapi import ApiInfo, Credentials, asyncapi_text
+from wskit_channels.api_info import NAMED_GROUP, PARAMETER, api_info, template_of
+from wskit_channels.codegen.asyncapi import asyncapi_text
 from wskit_channels.codegen.contract import contract_of
 from wskit_channels.codegen.frames import CONTROL_FRAMES, OWN_SCHEMAS
 from wskit_channels.codegen.schemas import ContractError
@@ -21,11 +21,6 @@ from wskit_channels.conf import get_settings
 from wskit_channels.discovery import FoundRouter
 
 __all__ = ["asyncapi_of", "description", "routers"]
-
-PARAMETER = re.compile(r"<(?:(?P<converter>[^:<>]+):)?(?P<name>\w+)>")
-NAMED_GROUP = re.compile(r"\(\?P<(?P<name>\w+)>[^()]*\)")
-OF_REGEX = frozenset(r"^$()[]?*+|\ ")
-"""What is left of a regular expression that this module cannot write as a template."""
 
 
 def description() -> dict[str, Any]:
@@ -68,16 +63,7 @@ def asyncapi_of(found: FoundRouter) -> str:
     Raises:
         ContractError: If a message of it has no JSON Schema.
     """
-    given = get_settings()
-    info = ApiInfo(
-        path=_template(found.path) or f"/{found.path}",
-        credentials=Credentials(
-            session_cookie=settings.SESSION_COOKIE_NAME if found.authenticates else None,
-            token_parameter=given.token_parameter,
-            token_subprotocol_prefix=given.token_subprotocol_prefix,
-        ),
-    )
-    return asyncapi_text(contract_of(found.router), info)
+    return asyncapi_text(contract_of(found.router), api_info(found))
 
 
 def _router(served: Iterable[FoundRouter]) -> dict[str, Any]:
@@ -106,7 +92,7 @@ def _path(found: FoundRouter) -> dict[str, Any]:
     """
     of_paths = NAMED_GROUP.sub("", found.path)
     converters = {one["name"]: one["converter"] or "str" for one in PARAMETER.finditer(of_paths)}
-    template = _template(found.path)
+    template = template_of(found.path)
     names = re.findall(r"{(\w+)}", template or "")
     return {
         "pattern": found.path,
@@ -115,12 +101,3 @@ def _path(found: FoundRouter) -> dict[str, Any]:
         "parameters": [{"name": name, "kind": converters.get(name, "regex")} for name in names],
         "session": found.authenticates,
     }
-
-
-def _template(pattern: str) -> str | None:
-    template = NAMED_GROUP.sub(r"{\g<name>}", pattern)
-    template = PARAMETER.sub(r"{\g<name>}", template)
-    if pattern != template or "^" in pattern or "$" in pattern:
-        template = template.replace(r"\Z", "").replace("^", "").replace("$", "")
-        template = re.sub(r"\\([./-])", r"\1", template)
-    return None if OF_REGEX & set(template) else f"{get_script_prefix()}{template}"

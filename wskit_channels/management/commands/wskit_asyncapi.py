@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from wskit_channels.codegen.asyncapi import ApiInfo, Credentials, asyncapi_text
+from wskit_channels.api_info import api_info
+from wskit_channels.codegen.asyncapi import ApiInfo, asyncapi_text
 from wskit_channels.codegen.compare import Change, NotComparable, compare
 from wskit_channels.codegen.contract import Contract
-from wskit_channels.conf import get_settings
 from wskit_channels.discovery import FoundRouter
 from wskit_channels.management.contracts import ContractCommand
 
@@ -48,12 +46,7 @@ class Command(ContractCommand):
         super().handle(*args, **options)
 
     def render(self, contract: Contract, found: FoundRouter, options: dict[str, Any]) -> str:
-        info = ApiInfo(
-            title=options["title"],
-            version=options["api_version"],
-            path=_address(found),
-            credentials=_credentials(found),
-        )
+        info = api_info(found, title=options["title"], version=options["api_version"])
         return asyncapi_text(contract, info)
 
     def give(self, text: str, options: dict[str, Any]) -> None:
@@ -80,21 +73,3 @@ class Command(ContractCommand):
             line = str(change)
             self.stdout.write(line if change.compatible else self.style.ERROR(line))
         return changes
-
-
-def _address(found: FoundRouter) -> str | None:
-    """Where it is served, with Django's parameters written as AsyncAPI's."""
-    if found.consumer is None and not found.path:
-        return None
-    return "/" + re.sub(r"<(?:[^:<>]+:)?(\w+)>", r"{\1}", found.path)
-
-
-def _credentials(found: FoundRouter) -> Credentials:
-    given = get_settings()
-    # Of a router that was named it is not known how it is served: cookies are the rule.
-    has_session = found.authenticates or found.consumer is None
-    return Credentials(
-        session_cookie=settings.SESSION_COOKIE_NAME if has_session else None,
-        token_parameter=given.token_parameter,
-        token_subprotocol_prefix=given.token_subprotocol_prefix,
-    )
