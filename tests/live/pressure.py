@@ -36,6 +36,7 @@ override_settings(
 from wskit_channels import hub  # noqa: E402 - needs Django set up
 from wskit_channels.asgi import websocket_application  # noqa: E402
 from wskit_channels.drain import drain as drain_connections  # noqa: E402
+from wskit_channels.drain import drain_on_sigterm  # noqa: E402
 from wskit_channels.publish import apublish  # noqa: E402
 from wskit_channels.registry import registry_here  # noqa: E402
 
@@ -197,3 +198,24 @@ stock_sockets = websocket_application(
 
 async def stock(scope: Event, receive: Receive, send: Send) -> None:
     await (stock_sockets if scope["type"] == "websocket" else django)(scope, receive, send)
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """As docs/drain.md has it."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            drain_on_sigterm()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await drain_connections()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def spanning(scope: Event, receive: Receive, send: Send) -> None:
+    """The same application with an ASGI lifespan."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    else:
+        await application(scope, receive, send)

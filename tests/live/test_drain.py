@@ -203,6 +203,20 @@ async def test_a_view_drains_before_the_process_is_stopped(name: str, tmp_path: 
     assert exit_code == EXIT_CODES[name]
 
 
+async def test_the_lifespan_may_take_the_signal_over(tmp_path: Path) -> None:
+    """docs/drain.md: at its start; also without the setting."""
+    settings = {**DRAIN, "DRAIN_ON_SIGTERM": False, "DRAIN_WINDOW": 0.5}
+    with serve("uvicorn", tmp_path / "log", application="spanning", **settings) as server:
+        crowd = await gather_crowd(server, 20)
+        server.process.send_signal(signal.SIGTERM)
+        told = await asyncio.gather(*map(listen_to_the_end, crowd))
+        exit_code = await wait_for_exit(server, 20)
+
+    assert [code for _, code in told] == [1012] * 20
+    assert [[is_bye(frame) for frame in frames] for frames, _ in told] == [[True]] * 20
+    assert exit_code == EXIT_CODES["uvicorn"]
+
+
 async def test_sigterm_drains_under_uvloop(tmp_path: Path) -> None:
     pytest.importorskip("uvloop")
     options = ["--loop", "uvloop"]
