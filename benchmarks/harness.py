@@ -80,10 +80,18 @@ class Client:
         """Send a message and wait for the next that comes."""
         self._answered = self._loop.create_future()
         self.tell(text)
-        return await self._answered
+        return str(await self._unless_it_ends(self._answered))
 
     async def opened(self) -> None:
-        await self._accepted
+        await self._unless_it_ends(self._accepted)
+
+    async def _unless_it_ends(self, future: asyncio.Future[Any]) -> Any:
+        """Wait for ``future``, and raise what the application raised if it comes first."""
+        await asyncio.wait({future, self.task}, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            self.task.result()
+            raise RuntimeError("the application ended without an answer")
+        return future.result()
 
     async def leave(self) -> None:
         self._put({"type": "websocket.disconnect", "code": 1000})

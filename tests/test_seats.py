@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
 
 from tests.shell_helpers import Ping, connect, disconnect, until
 from wskit_channels import Context, LimitExceeded, Limits, Router, seats
@@ -125,11 +124,11 @@ def in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("layer", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
 async def test_processes_of_one_redis_layer_count_together(
-    valkey: str, monkeypatch: pytest.MonkeyPatch, layer: str
+    valkey: str, monkeypatch: pytest.MonkeyPatch, settings: Any, layer: str
 ) -> None:
     """DESIGN 9: at the limit, one over it, and after one has gone elsewhere."""
     config = {"BACKEND": f"channels_redis.{layer}", "CONFIG": {"hosts": [valkey], "prefix": layer}}
-    monkeypatch.setitem(channel_layers.configs, "default", config)
+    settings.CHANNEL_LAYERS = {"default": config}
     router, reports = router_of(max_connections_per_user=2)
     here = await connect(router.as_asgi(), **of_user(7))
     in_another_process(monkeypatch)
@@ -148,14 +147,14 @@ async def test_processes_of_one_redis_layer_count_together(
 
 
 async def test_without_its_server_a_process_counts_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody is kept out because a counter is away."""
     config = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         "CONFIG": {"hosts": ["redis://127.0.0.1:1"]},
     }
-    monkeypatch.setitem(channel_layers.configs, "default", config)
+    settings.CHANNEL_LAYERS = {"default": config}
     monkeypatch.setattr(seats, "_by_loop", type(seats._by_loop)())
     router, reports = router_of(max_connections_per_user=1)
 

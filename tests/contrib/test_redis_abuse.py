@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
 from redis.asyncio import Redis
 
 from tests.shell_helpers import Pong, connect, disconnect, until
@@ -53,11 +52,11 @@ async def test_a_flood_of_calls_does_not_pass_its_limit(valkey: str, prefix: str
 
 
 @pytest.fixture
-def layer(valkey: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def layer(valkey: str, prefix: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default layer is one of Valkey's."""
     config = {"hosts": [valkey], "prefix": prefix}
     backend = "channels_redis.core.RedisChannelLayer"
-    monkeypatch.setitem(channel_layers.configs, "default", {"BACKEND": backend, "CONFIG": config})
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
     monkeypatch.setattr(seats, "_by_loop", type(seats._by_loop)())
 
 
