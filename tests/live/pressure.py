@@ -156,9 +156,10 @@ async def stats(request: HttpRequest) -> JsonResponse:
 async def flood(request: HttpRequest) -> JsonResponse:
     """Publish chunks to the topic "flood", and a tick to "ticks" after every so many."""
     count, size, every = (int(request.GET[name]) for name in ("count", "size", "ticks_every"))
+    first = int(request.GET.get("first", 0))
     data = "x" * size
     most = resident_kib()
-    for number in range(count):
+    for number in range(first, first + count):
         await apublish("flood", Chunk(number=number, data=data))
         if number % every == 0:
             await apublish("ticks", Tick(number=number))

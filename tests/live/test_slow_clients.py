@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.live.clients import receive, send
 from tests.live.crowd import DeafClient, ask, ask_until, disperse, gather_crowd, serve
 from tests.live.servers import SERVERS, Server
+from wskit_channels.outbox import REPORT_EVERY
 
 pytestmark = pytest.mark.live
 
@@ -92,17 +93,22 @@ async def test_frames_of_a_client_that_never_reads_are_dropped_and_all_of_them_c
         client_id = joined["payload"]["client_id"]
 
         growth = await push(server)
+        await asyncio.sleep(2 * REPORT_EVERY)
+        await ask(server, f"flood/?first={CHUNKS}&count=1&size={CHUNK_BYTES}&ticks_every=2")
         reported = (await ask(server, "stats/"))["dropped"][client_id]
         chunks = await asyncio.to_thread(deaf.read_until, last_chunk)
-        figures = await ask_until(server, {"dropped": {client_id: CHUNKS - len(chunks)}})
+        lost = CHUNKS + 1 - len(chunks)
+        figures = await ask_until(server, {"dropped": {client_id: lost}})
 
     assert growth < MOST_GROWTH_KIB
-    assert figures["dropped"] == {client_id: CHUNKS - len(chunks)}
+    assert figures["dropped"] == {client_id: lost}
     assert reported > CHUNKS / 2, "drops are reported while they go on"
     numbers = numbers_of(chunks)
     assert numbers == sorted(set(numbers))
     newest = 1024 * 1024 // CHUNK_BYTES
-    assert numbers[-newest:] == list(range(CHUNKS - newest, CHUNKS)), "the oldest were dropped"
+    assert numbers[-newest:] == list(range(CHUNKS + 1 - newest, CHUNKS + 1)), (
+        "the oldest were dropped"
+    )
 
 
 def numbers_of(chunks: list[dict[str, Any]]) -> list[int]:
@@ -110,7 +116,7 @@ def numbers_of(chunks: list[dict[str, Any]]) -> list[int]:
 
 
 def last_chunk(frame: dict[str, Any]) -> bool:
-    return bool(frame["payload"]["number"] == CHUNKS - 1)
+    return bool(frame["payload"]["number"] == CHUNKS)
 
 
 FAILURES = 3000

@@ -28,7 +28,7 @@ def test_server_that_is_silent_is_noticed(alone: Tab, own_server: ClientServer) 
     assert alone.run("return states") == ["connecting", "open"]
 
     stopped(own_server, signal.SIGSTOP)
-    alone.until("client.state === 'reconnecting'")
+    alone.until("states.includes('reconnecting')")
     lost: dict[str, Any] = alone.run("return infos[2]")
     stopped(own_server, signal.SIGCONT)
     alone.until("client.state === 'open'")
