@@ -29,6 +29,7 @@ from tests.shell_helpers import (
     until,
 )
 from wskit_channels import Limits, PublishResult, hub, relay
+from wskit_channels.protocol.backlog import Entry
 from wskit_channels.protocol.limits import DEFAULTS
 from wskit_channels.publish import apublish, publish
 
@@ -284,8 +285,27 @@ class Subscriber:
         self.client_id = client_id
         self.frames: list[str] = []
 
-    def write(self, frame: str) -> None:
-        self.frames.append(frame)
+    def share(self, entry: Entry) -> None:
+        self.frames.append(entry[0])
+
+
+async def test_what_waits_for_many_is_kept_once() -> None:
+    """An entry for each of thousands would set off full garbage collections."""
+    found, entries = hub.hub_for(get_channel_layer(), ""), list[Entry]()
+
+    class Keeping(Subscriber):
+        def share(self, entry: Entry) -> None:
+            entries.append(entry)
+
+    members = [Keeping(str(number)) for number in range(3)]
+    for member in members:
+        await found.join("room:1", member)
+    found.deliver("room:1", "é")
+    for member in members:
+        found.leave("room:1", member)
+
+    assert [entry[:2] for entry in entries] == [("é", 2)] * 3
+    assert entries[0] is entries[1] is entries[2]
 
 
 async def test_a_subscriber_that_leaves_while_it_is_served_disturbs_no_other() -> None:
@@ -293,8 +313,8 @@ async def test_a_subscriber_that_leaves_while_it_is_served_disturbs_no_other() -
     found = hub.hub_for(get_channel_layer(), "")
 
     class Leaves(Subscriber):
-        def write(self, frame: str) -> None:
-            super().write(frame)
+        def share(self, entry: Entry) -> None:
+            super().share(entry)
             found.leave("room:1", self)
 
     leaving, staying = Leaves("leaving"), Subscriber("staying")
@@ -693,7 +713,7 @@ async def test_subscribers_are_served_in_their_loops_own_thread() -> None:
     found, threads = hub.hub_for(get_channel_layer(), ""), list[int]()
 
     class Noting(Subscriber):
-        def write(self, frame: str) -> None:
+        def share(self, entry: Entry) -> None:
             threads.append(threading.get_ident())
 
     member = Noting()

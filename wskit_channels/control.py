@@ -21,6 +21,7 @@ from channels.layers import channel_layers, get_channel_layer
 
 from wskit_channels import hub, publish, relay
 from wskit_channels.admission import LOGGED_OUT
+from wskit_channels.protocol.backlog import Entry
 from wskit_channels.routing.table import Hooks
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ class Bus:
             with suppress(RuntimeError):  # it closed just now, and its sockets with it
                 loop.call_soon_threadsafe(self._carry_out, order)
 
-    def write(self, frame: str) -> None:
+    def share(self, entry: Entry) -> None:
         """Carry out an order that came as a publish; called by the hub, in this loop."""
-        order: dict[str, Any] = json.loads(frame)
+        order: dict[str, Any] = json.loads(entry[0])
         if order.get("by") != relay.this_process():
             self._carry_out(order)
 

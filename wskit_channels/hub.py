@@ -23,6 +23,7 @@ from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from wskit_channels import relay
+from wskit_channels.protocol.backlog import Entry, entry_of
 from wskit_channels.protocol.errors import PubSubError
 from wskit_channels.protocol.limits import LimitExceeded
 from wskit_channels.relay import Relay
@@ -42,7 +43,7 @@ class Member(Protocol):
 
     client_id: str
 
-    def write(self, frame: str) -> object: ...
+    def share(self, entry: Entry) -> object: ...
 
 
 def is_local(layer: Any) -> bool:
@@ -184,9 +185,11 @@ class Hub:
         if not members:
             return 0
         delivered = 0
+        # One for all: a tuple for each of thousands would keep the garbage collector busy.
+        entry = entry_of(frame)
         for member in tuple(members):
             if member.client_id != exclude:
-                member.write(frame)
+                member.share(entry)
                 delivered += 1
         return delivered
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMa
 from types import coroutine
 from typing import Any, Protocol
 
-from wskit_channels.protocol.backlog import Backlog, Kind, Verdict
+from wskit_channels.protocol.backlog import Backlog, Entry, Kind, Verdict, entry_of
 
 __all__ = ["Flow", "Outbox"]
 
@@ -82,25 +82,28 @@ class Outbox:
 
     def put(self, frame: str, kind: Kind = Kind.MESSAGE) -> bool:
         """Queue a frame. False says that it is a reply that does not fit: fail its call."""
+        return self.share(entry_of(frame, kind))
+
+    def share(self, entry: Entry) -> bool:
+        """The same for a frame that waits in other queues, too: it is kept once for all."""
         backlog = self._backlog
         if self._closed or self._overflowed:
             return True
         if backlog.bytes > backlog.limit or backlog.waste is not None:
-            return self._put_over(frame, kind)
+            return self._put_over(entry)
         # The same as backlog.put() does, for the one case that is common.
-        size = len(frame) if frame.isascii() else len(frame.encode())
-        backlog.queue.append((frame, size, kind))
-        backlog.bytes += size
+        self.queue.append(entry)
+        backlog.bytes += entry[1]
         if not self._writing and not self._waits_for_turn:
             self._waits_for_turn = True
             self._turn.add(self)
         return True
 
-    def _put_over(self, frame: str, kind: Kind) -> bool:
+    def _put_over(self, entry: Entry) -> bool:
         """Queue a frame where too much waits already, or did a moment ago."""
         backlog = self._backlog
         dropped = backlog.dropped
-        verdict = backlog.put(frame, kind)
+        verdict = backlog.put(entry)
         if verdict is Verdict.CLOSE:
             self._overflow()
             return True
@@ -133,9 +136,6 @@ class Outbox:
 
     def have_written(self) -> None:
         """Write what is queued; where the server makes us wait, a task goes on with it."""
-        self._waits_for_turn = False
-        if self._writing or not self.queue:
-            return
         if self._needs_task:
             self._writer = self._loop.create_task(self.flush())
             return
@@ -248,6 +248,9 @@ class _Turn:
     def _come(self) -> None:
         waiting, self._waiting = self._waiting, []
         for outbox in waiting:
+            outbox._waits_for_turn = False
+            if outbox._writing or not outbox.queue:
+                continue
             try:
                 outbox.have_written()
             except Exception:

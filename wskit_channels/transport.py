@@ -126,6 +126,7 @@ class ConsumerTransport:
         self._base = pooled_context()
         # What routing calls for every message, without a hop.
         self.write = self._outbox.put
+        self.share = self._outbox.share
         self.queue = self._outbox.queue
         self.flush = self._outbox.flush
         self.drain = self._outbox.drain

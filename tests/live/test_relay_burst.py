@@ -20,6 +20,7 @@ from tests.live.publisher import END
 from tests.live.servers import ROOT, Server, free_port, python
 from tests.live.settings import channel_layers
 from wskit_channels.hub import group_name, hub_for
+from wskit_channels.protocol.backlog import Entry
 
 pytestmark = pytest.mark.live
 
@@ -154,8 +155,8 @@ class Subscriber:
     def __init__(self) -> None:
         self.frames: list[str] = []
 
-    def write(self, frame: str) -> None:
-        self.frames.append(frame)
+    def share(self, entry: Entry) -> None:
+        self.frames.append(entry[0])
 
 
 async def groups(layer: RedisChannelLayer, pattern: str) -> int:

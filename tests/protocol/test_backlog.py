@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wskit_channels.protocol.backlog import ERROR_RESERVE, Backlog, Kind, Verdict
+from wskit_channels.protocol.backlog import ERROR_RESERVE, Backlog, Kind, Verdict, entry_of
 
 QUEUED, DROPPED, REFUSED, CLOSE = Verdict.QUEUED, Verdict.DROPPED, Verdict.REFUSED, Verdict.CLOSE
 
@@ -14,7 +14,7 @@ QUEUED, DROPPED, REFUSED, CLOSE = Verdict.QUEUED, Verdict.DROPPED, Verdict.REFUS
 def filled(limit: int, frames: Iterable[tuple[str, Kind]], **options: bool) -> Backlog:
     backlog = Backlog(limit, **options)
     for frame, kind in frames:
-        backlog.put(frame, kind)
+        backlog.put(entry_of(frame, kind))
     return backlog
 
 
@@ -44,7 +44,7 @@ def test_exactly_the_limit_is_not_over_it(kind: Kind) -> None:
     """DESIGN 6: a frame is refused only if the queue already holds more than the limit."""
     backlog = filled(4, [("aaaa", Kind.MESSAGE)])
 
-    assert backlog.put("b" * 1000, kind) is QUEUED
+    assert backlog.put(entry_of("b" * 1000, kind)) is QUEUED
     assert backlog.dropped == 0
 
 
@@ -61,7 +61,7 @@ def test_over_the_limit(kind: Kind, verdict: Verdict) -> None:
     """DESIGN 6: each kind of frame has its own end."""
     backlog = filled(4, [("aaaaa", Kind.REPLY)])
 
-    assert backlog.put("b", kind) is verdict
+    assert backlog.put(entry_of("b", kind)) is verdict
 
 
 @pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.REPLY, Kind.ERROR])
@@ -71,7 +71,7 @@ def test_progress_gives_way_first(kind: Kind) -> None:
     backlog = filled(3, [*progress, ("p3", Kind.PROGRESS)])
     assert backlog.bytes == 5
 
-    assert backlog.put("new", kind) is QUEUED
+    assert backlog.put(entry_of("new", kind)) is QUEUED
     assert backlog.dropped == 2  # p3, which came too late, and p1
     assert rest(backlog) == ["m", "p2", "new"]
 
@@ -80,7 +80,7 @@ def test_progress_that_may_not_be_dropped_is_like_any_message() -> None:
     """``drop_progress_on_backpressure=False``."""
     backlog = filled(1, [("pp", Kind.PROGRESS)], drop_progress=False)
 
-    assert backlog.put("p", Kind.PROGRESS) is CLOSE
+    assert backlog.put(entry_of("p", Kind.PROGRESS)) is CLOSE
 
 
 def test_messages_are_dropped_oldest_first() -> None:
@@ -90,7 +90,9 @@ def test_messages_are_dropped_oldest_first() -> None:
         [("m1", Kind.MESSAGE), ("r", Kind.REPLY), ("m2", Kind.MESSAGE), ("e", Kind.ERROR)],
         drop_messages=True,
     )
-    assert [backlog.put(frame, Kind.MESSAGE) for frame in ("m3", "m4", "m5")] == [QUEUED] * 3
+    assert [backlog.put(entry_of(frame, Kind.MESSAGE)) for frame in ("m3", "m4", "m5")] == [
+        QUEUED
+    ] * 3
 
     assert backlog.dropped == 2
     assert rest(backlog) == ["r", "e", "m3", "m4", "m5"]
@@ -100,7 +102,7 @@ def test_a_message_is_dropped_itself_where_nothing_else_can_be() -> None:
     """``on_slow_consumer="drop"``: what waits are answers."""
     backlog = filled(1, [("rr", Kind.REPLY)], drop_messages=True)
 
-    assert backlog.put("m", Kind.MESSAGE) is DROPPED
+    assert backlog.put(entry_of("m", Kind.MESSAGE)) is DROPPED
     assert (backlog.dropped, rest(backlog)) == (1, ["rr"])
 
 
@@ -108,9 +110,9 @@ def test_errors_may_use_the_reserve_and_no_more() -> None:
     """DESIGN 6: 64 KiB beyond the limit, then the connection is closed, in either mode."""
     for drop_messages in (False, True):
         backlog = filled(0, [("r", Kind.REPLY)], drop_messages=drop_messages)
-        assert backlog.put("e" * (ERROR_RESERVE - 1), Kind.ERROR) is QUEUED
-        assert backlog.put("e", Kind.ERROR) is QUEUED
-        assert backlog.put("e", Kind.ERROR) is CLOSE
+        assert backlog.put(entry_of("e" * (ERROR_RESERVE - 1), Kind.ERROR)) is QUEUED
+        assert backlog.put(entry_of("e", Kind.ERROR)) is QUEUED
+        assert backlog.put(entry_of("e", Kind.ERROR)) is CLOSE
 
 
 def test_what_is_forgotten_counts_as_dropped() -> None:
@@ -149,7 +151,7 @@ def test_every_frame_is_written_in_order_or_counted(
         kind, padding = step
         frame = f"{number}:" + "x" * padding
         largest = max(largest, len(frame))
-        if backlog.put(frame, kind) is CLOSE:
+        if backlog.put(entry_of(frame, kind)) is CLOSE:
             break
         given_.append(number)
         assert backlog.bytes <= 20 + ERROR_RESERVE + largest
@@ -169,9 +171,9 @@ def test_dropping_costs_the_same_however_many_answers_wait() -> None:
     """
     backlog = Backlog(100_000, drop_messages=True)
     for _ in range(20_000):
-        backlog.put("reply", Kind.REPLY)
+        backlog.put(entry_of("reply", Kind.REPLY))
     for number in range(50_000):
-        backlog.put(str(number), Kind.MESSAGE)
+        backlog.put(entry_of(str(number), Kind.MESSAGE))
 
     assert len(backlog.queue) <= 2 * len(backlog) + 64
     assert backlog.dropped + len(backlog) == 70_000

@@ -13,7 +13,7 @@ from collections import deque
 from enum import Enum
 from typing import Final
 
-__all__ = ["ERROR_RESERVE", "Backlog", "Kind", "Verdict"]
+__all__ = ["ERROR_RESERVE", "Backlog", "Entry", "Kind", "Verdict", "entry_of"]
 
 ERROR_RESERVE: Final = 64 * 1024
 """Bytes beyond the limit that only error frames may use."""
@@ -40,6 +40,12 @@ class Verdict(Enum):
 
 
 Entry = tuple[str, int, Kind]
+"""A frame, its size in bytes of UTF-8, and what it is; one will do for many queues."""
+
+
+def entry_of(frame: str, kind: Kind = Kind.MESSAGE) -> Entry:
+    return frame, len(frame) if frame.isascii() else len(frame.encode()), kind
+
 
 _GONE: Final[Entry] = ("", 0, Kind.MESSAGE)
 """Stands in the queue where a frame was dropped."""
@@ -85,14 +91,14 @@ class Backlog:
     def __len__(self) -> int:
         return len(self.queue) - (0 if self.waste is None else self.waste.gone)
 
-    def put(self, frame: str, kind: Kind = Kind.MESSAGE) -> Verdict:
+    def put(self, entry: Entry) -> Verdict:
         """Queue a frame, or say what becomes of it."""
+        _, size, kind = entry
         if self.bytes > self.limit and (verdict := self._make_room(kind)) is not Verdict.QUEUED:
             if verdict is not Verdict.CLOSE:
                 self.dropped += 1
             return verdict
-        size = len(frame) if frame.isascii() else len(frame.encode())
-        self.queue.append((frame, size, kind))
+        self.queue.append(entry)
         self.bytes += size
         if self.waste is not None:
             self.waste.added(len(self.queue) - 1, kind)
