@@ -249,10 +249,11 @@ def parse_cookies(header: str) -> dict[str, str]:
         if not equals:
             name, value = "", name
         name, value = name.strip(), value.strip()
+        if not name and not value:
+            continue
         if len(value) > 1 and value[0] == value[-1] == '"':
             value = _ESCAPE.sub(lambda m: chr(int(m[1], 8)) if m[1] else m[2], value[1:-1])
-        if name or value:
-            found[name] = value
+        found[name] = value
     return found
 
 
