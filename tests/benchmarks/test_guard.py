@@ -4,10 +4,15 @@ import asyncio
 import json
 from dataclasses import replace
 
+import pytest
+
 from benchmarks.counts import Bytecodes, Calls
 from benchmarks.guard import BASELINE, CASES, changes
 from benchmarks.inprocess import CASES as IN_PROCESS
 from benchmarks.inprocess import measure, prepared
+
+looks_at_the_database = pytest.mark.django_db(transaction=True)
+"""As Channels' own consumers do before each frame, where its thread has a connection."""
 
 
 def columns(lines: list[str]) -> list[list[str]]:
@@ -64,6 +69,7 @@ def test_counters_count_the_same_for_the_same_work() -> None:
         assert more > first
 
 
+@looks_at_the_database
 async def test_an_in_process_cell_measures_every_peer_that_needs_no_extra() -> None:
     """A cell drives real applications: bare ASGI, Channels and ours answer."""
     names = ["bare", "channels", "channels-json", "wskit_channels", "call", "layered"]
@@ -77,6 +83,7 @@ async def test_an_in_process_cell_measures_every_peer_that_needs_no_extra() -> N
     assert all(len(times) == 2 and min(times) > 0 for times in found["microseconds"].values())
 
 
+@looks_at_the_database
 async def test_as_many_messages_are_exchanged_as_were_asked_for() -> None:
     """Every figure is divided by that number."""
     one = await prepared(IN_PROCESS["channels, publish to 100"])
