@@ -199,6 +199,7 @@ class StructSchema:
         "_no_payload",
         "_read_meta",
         "_write",
+        "decode_payload",
         "has_payload",
         "message",
         "open_numbers",
@@ -223,6 +224,7 @@ class StructSchema:
         self._write = ValueEncoder(type_, message)
         self._keys = frozenset(self._frame.__struct_fields__)
         self._decode = msgspec.json.Decoder(self._frame).decode
+        self.decode_payload = None  # a whole frame is decoded as fast
 
     def decode(self, text: str) -> tuple[Any, Any] | None:
         try:

@@ -19,6 +19,7 @@ from wskit_channels.protocol.calls import Call, CallTable, IdInFlight, TooManyCa
 from wskit_channels.protocol.errors import SENSITIVE_KEYS, Refused, WsKitError, error_body
 from wskit_channels.protocol.limits import LimitExceeded, Limits, LimitType
 from wskit_channels.protocol.messages import Meta
+from wskit_channels.protocol.plain import decode
 from wskit_channels.protocol.validation import Invalid, Schema
 
 __all__ = ["Abort", "Answer", "Close", "Connection", "Decoded", "RouteSpec"]
@@ -44,7 +45,9 @@ class Decoded:
     """A frame to dispatch: its route, meta, and payload or the reason that there is none."""
 
     route: Any
-    meta: Meta
+    read_meta: Meta | wire.PlainMeta
+    """The meta, or where it stands in the frame: ``meta`` has it either way."""
+
     payload: Any
     refusal: Exception | None
     size: int
@@ -53,6 +56,13 @@ class Decoded:
 
     correlation_id: str | None
     call: Call | None = None
+
+    @property
+    def meta(self) -> Meta:
+        """The meta, made of the frame's text when it is first asked for."""
+        if isinstance(self.read_meta, wire.PlainMeta):
+            self.read_meta = Meta.model_validate(self.read_meta.parsed(), strict=True)
+        return self.read_meta
 
 
 @dataclass(slots=True)
@@ -145,26 +155,26 @@ class Connection:
             size = len(data.encode("utf-8", "surrogatepass"))
         if size > self._limits.max_payload_bytes:
             return self._too_large(data, size, now, wall)
-        try:
-            text = data.decode() if isinstance(data, bytes) else data
-        except UnicodeDecodeError:
-            return self._refuse(Refused("INVALID_ARGUMENT", "Not UTF-8"), now, wall)
-        route = self._routes.get(wire.peek_type(text) or "")
-        if route is not None:
-            schema = route.schema
-            if not (schema.open_numbers and wire.may_hold_non_finite(text)):
-                try:
-                    found = schema.decode(text)
-                except Exception:  # noqa: BLE001 - a validator's bug: the slow path meets it again
-                    found = None
-                if found is not None:
-                    meta, payload = found
-                    if route.is_call:
-                        return self._accept(route, meta, payload, None, size, now, wall)
-                    given = meta.correlation_id
-                    carried = given if given is None or wire.carries_id(given) else None
-                    return Decoded(route, meta, payload, None, size, wall, carried)
-        return self._receive_slowly(text, size, now, wall)
+        if isinstance(data, str):
+            text = data
+        else:
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                return self._refuse(Refused("INVALID_ARGUMENT", "Not UTF-8"), now, wall)
+        head = wire.plain_head(text)
+        type_ = wire.peek_type(text) if head is None else head[wire.TYPE_GROUP]
+        route = self._routes.get(type_ or "")
+        if route is None:
+            return self._receive_slowly(text, size, now, wall)
+        meta, payload = decode(route.schema, text, head)
+        if payload is None:
+            return self._receive_slowly(text, size, now, wall)
+        if route.is_call:
+            return self._accept(route, meta, payload, None, size, now, wall)
+        given = meta.correlation_id
+        carried = given if given is None or wire.carries_id(given) else None
+        return Decoded(route, meta, payload, None, size, wall, carried)
 
     def _receive_slowly(self, text: str, size: int, now: float, wall: float) -> Decision:
         """The same for a frame that is not plainly right: parse it and find out why."""
@@ -182,7 +192,7 @@ class Connection:
             return self._refuse(refusal, now, wall, correlation_id)
         if wire.is_reserved(type_):
             return self._control(type_, meta, now, wall)
-        route = self._routes.get(type_)
+        route = self._routes.get(type_ or "")
         if route is None:
             own = {wire.TYPE: type_[:MAX_TYPE_IN_DETAILS]}
             refusal = Refused("UNIMPLEMENTED", "Unknown message type", own=own)
@@ -214,7 +224,7 @@ class Connection:
     def _accept(
         self,
         route: RouteSpec,
-        meta: Meta,
+        meta: Meta | wire.PlainMeta,
         payload: Any,
         refusal: Exception | None,
         size: int,

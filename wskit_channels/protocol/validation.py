@@ -9,7 +9,7 @@ exactly the coercion rule of ``PROTOCOL 1``, and its Python mode is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NotRequired, Protocol
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 from wskit_channels.protocol import wire
 from wskit_channels.protocol.errors import is_finite
 from wskit_channels.protocol.messages import Message, Meta, type_of
+from wskit_channels.protocol.plain import are_plain, plain_fields
 
 __all__ = ["Invalid", "Issue", "PydanticValidator", "Schema", "Validator", "issue_at", "schema_of"]
 
@@ -53,6 +54,7 @@ class Schema(Protocol):
 
     Strict at every level: what it lets through has no unknown key, no coerced
     scalar and, with ``may_hold_non_finite`` handled by the caller, no NaN.
+
     """
 
     @property
@@ -70,6 +72,15 @@ class Schema(Protocol):
 
     def decode(self, text: str) -> tuple[Meta, Any] | None:
         """Meta and payload of a whole frame; None where anything at all is amiss."""
+        ...
+
+    @property
+    def decode_payload(self) -> Callable[[str], Any] | None:
+        """
+        The payload of its own text, for frames the rest of which is plainly right.
+
+        Raises ``ValueError`` where anything is amiss. None where ``decode`` has to be asked.
+        """
         ...
 
     def check(self, envelope: Mapping[str, Any]) -> tuple[Meta, Any]:
@@ -168,8 +179,10 @@ class PydanticSchema:
     __slots__ = (
         "_default_meta",
         "_no_payload",
+        "_plain",
         "_serialize",
         "_validate",
+        "decode_payload",
         "has_payload",
         "message",
         "open_numbers",
@@ -184,15 +197,20 @@ class PydanticSchema:
         self.prefix = wire.prefix(self.type)
         meta = message.__wskit_meta__
         envelope = TypeAdapter(_envelope(self.type, message, meta, self.has_payload))
-        self._validate = envelope.validator.validate_json
-        self._serialize = TypeAdapter(message).serializer.to_json
+        self._validate = _strictly(envelope.validator)
+        payload = TypeAdapter(message)
+        self._serialize = payload.serializer.to_json
+        self._plain = plain_fields(payload.core_schema)
+        self.decode_payload: Callable[[str], Any] | None = None
+        if self.has_payload and meta is Meta:
+            self.decode_payload = _strictly(payload.validator)
         self._default_meta = None if _needs_meta(meta) else meta()
         self._no_payload = None if self.has_payload else message()
         self.open_numbers = _may_be_open(envelope.core_schema)
 
     def decode(self, text: str) -> tuple[Meta, Any] | None:
         try:
-            found = self._validate(text, strict=True, extra="forbid", by_alias=True, by_name=False)
+            found = self._validate(text)
         except ValidationError:
             return None
         return found.get(wire.META, self._default_meta), found.get(wire.PAYLOAD, self._no_payload)
@@ -200,7 +218,7 @@ class PydanticSchema:
     def check(self, envelope: Mapping[str, Any]) -> tuple[Meta, Any]:
         text = wire.dump(envelope)
         try:
-            found = self._validate(text, strict=True, extra="forbid", by_alias=True, by_name=False)
+            found = self._validate(text)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             raise Invalid(map(_issue, errors[:MAX_ISSUES])) from None
@@ -216,12 +234,24 @@ class PydanticSchema:
     def encode(self, message: Any) -> str | None:
         if not self.has_payload:
             return None
-        raw = self._serialize(message, by_alias=True, warnings="error")
+        if self._plain is not None and are_plain(message.__dict__, self._plain):
+            raw = self._serialize(message, by_alias=True)
+        else:
+            raw = self._serialize(message, by_alias=True, warnings="error")
         # By default pydantic writes null for what is not finite, which is a bug gone silent.
         suspect = self.open_numbers and (b"null" in raw or b"NaN" in raw or b"Infinity" in raw)
         if suspect and not _holds_finite(message):
             raise ValueError(f"{self.type} holds a number that is not finite")
         return raw.decode()
+
+
+def _strictly(validator: Any) -> Callable[[str], Any]:
+    validate_json = validator.validate_json
+
+    def validate(text: str) -> Any:
+        return validate_json(text, strict=True, extra="forbid", by_alias=True, by_name=False)
+
+    return validate
 
 
 def _holds_finite(model: BaseModel) -> bool:

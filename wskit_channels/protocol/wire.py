@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from pydantic_core import from_json, to_json
@@ -46,6 +46,13 @@ MAX_CORRELATION_ID: Final = 256
 RECOVERY_CHARS: Final = 4096
 """How much of a frame that is too large is read for its type and id."""
 
+_HEAD = re.compile(
+    r"""\{"type":"([^"\\\x00-\x1f]+)","meta":\{"timestamp":(0|[1-9][0-9]{0,14})
+        (?:,"correlationId":"([\x20!#-\[\]-~]{1,256})")?
+        (?:,"timeoutMs":([1-9][0-9]{0,11}))?
+    \},"payload":""",
+    re.VERBOSE,
+)
 _TYPE_FIRST = re.compile(r'\s*\{\s*"type"\s*:\s*"([^"\\]+)"')
 # A number in one of these shapes may overflow to infinity; anything shorter cannot.
 _EXPONENT = re.compile(r"[eE](?<=[0-9.][eE])\+?[0-9]{2}")
@@ -87,7 +94,14 @@ class StandardMeta(BaseModel):
         return timeout_of(self)
 
 
-def timeout_of(meta: StandardMeta) -> float | None:
+class HasTimeout(Protocol):
+    """A meta, read in whole or only as far as this."""
+
+    @property
+    def timeout_ms(self) -> int | None: ...
+
+
+def timeout_of(meta: HasTimeout) -> float | None:
     """The timeout that a client's meta asks for, in seconds."""
     return None if meta.timeout_ms is None else min(meta.timeout_ms, _MAX_MS) / 1000
 
@@ -114,6 +128,17 @@ def carries_id(correlation_id: Any) -> bool:
     )
 
 
+plain_head = _HEAD.match
+"""
+The start of a frame as clients write it, with plain meta before a payload; None for others.
+
+Its ``TYPE_GROUP`` is the type, and its meta a ``PlainMeta``. If what is left up to the last
+brace is one JSON value, then the frame is JSON, of nothing but these three keys, once each.
+"""
+
+TYPE_GROUP: Final = 1
+
+
 def peek_type(text: str) -> str | None:
     """
     The type of a frame that starts with one, without parsing it.
@@ -122,6 +147,33 @@ def peek_type(text: str) -> str | None:
     """
     match = _TYPE_FIRST.match(text)
     return match[1] if match else None
+
+
+class PlainMeta:
+    """A meta of standard keys in their usual order, read from a ``plain_head`` as needed."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: re.Match[str]) -> None:
+        self._head = head
+
+    @property
+    def correlation_id(self) -> str | None:
+        return self._head[3]
+
+    @property
+    def timeout_ms(self) -> int | None:
+        found = self._head[4]
+        return None if found is None else int(found)
+
+    def parsed(self) -> dict[str, Any]:
+        """The same as it would be parsed."""
+        found = {
+            TIMESTAMP: int(self._head[2]),
+            CORRELATION_ID: self.correlation_id,
+            TIMEOUT_MS: self.timeout_ms,
+        }
+        return {key: value for key, value in found.items() if value is not None}
 
 
 def may_hold_non_finite(text: str) -> bool:
