@@ -33,3 +33,8 @@ class CanaryWatch(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.startswith("wskit_channels") and CANARY in (text := said_by(record)):
             self.found.append(text)
+
+    def take(self) -> list[str]:
+        """What was found since the last time."""
+        found, self.found = self.found, []
+        return found

@@ -7,9 +7,11 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.canaries import CanaryWatch
+from tests.frame_watch import FrameWatch
 from tests.live.servers import free_port
 
 _watch = CanaryWatch()
+_frames = FrameWatch()
 
 SLOW = ("tests/live/", "tests/browser/", "tests/clients/", "tests/codegen/")
 
@@ -18,12 +20,14 @@ MEASURED = "tests/browser/client"
 
 
 def pytest_configure() -> None:
-    """Look on at whatever the whole run logs."""
+    """Look on at whatever the whole run logs, and at every frame that it sends."""
     logging.getLogger().addHandler(_watch)
+    _frames.start()
 
 
 def pytest_unconfigure() -> None:
     logging.getLogger().removeHandler(_watch)
+    _frames.stop()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,15 +48,19 @@ class ByFile(LoadScopeScheduling):
         return folder if folder == MEASURED else nodeid.partition("::")[0]
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """No payload, token, cookie or query that a test marked as a canary may have been logged."""
-    if _watch.found:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+@pytest.fixture(autouse=True)
+def _looked_on() -> Iterator[None]:
+    """
+    Fail where a canary was logged, or a frame sent that a ws-kit client would not take.
 
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in _watch.found:
-        terminalreporter.write_line(f"FAILED: a canary was logged: {line}", red=True)
+    A test that fails is heard of in whichever process it runs; what came after the last
+    test's end is not.
+    """
+    yield
+    found = [f"a canary was logged: {line}" for line in _watch.take()]
+    found += [f"a frame that is not for ws-kit's client: {line}" for line in _frames.take()]
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -435,7 +435,7 @@ async def test_a_message_of_somebody_else_is_passed_over(layer: RemoteLayer) -> 
             "type": "wskit.publish",
             "process": "another",
             "topic": "room:1",
-            "frame": '{"type":"NUMBER","payload":{"value":3}}',
+            "frame": '{"type":"NUMBER","meta":{"timestamp":1},"payload":{"value":3}}',
         },
     )
 

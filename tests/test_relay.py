@@ -66,7 +66,7 @@ class Watched:
 
 def crossing(number: int, stream: str = "s", **more: Any) -> dict[str, Any]:
     """A message of another process."""
-    frame = f'{{"type":"NUMBER","payload":{{"value":{number}}}}}'
+    frame = f'{{"type":"NUMBER","meta":{{"timestamp":1}},"payload":{{"value":{number}}}}}'
     message = {"type": relay.MESSAGE_TYPE, "process": "another", "topic": "room:1", "frame": frame}
     return {**message, "stream": stream, "number": number, **more}
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.frame_watch import problem_of
+
 RECEIVE_TIMEOUT = 10.0
 
 
@@ -17,6 +19,16 @@ async def send(socket: ClientConnection, type_: str, **payload: Any) -> None:
     await socket.send(json.dumps({"type": type_, "payload": payload}))
 
 
+class _Whatever:
+    """The meta keys that handlers of the servers here give."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
 async def receive(socket: ClientConnection) -> dict[str, Any]:
-    frame: dict[str, Any] = json.loads(await socket.recv())
+    """The next frame, which a ws-kit client would take."""
+    text = str(await socket.recv())
+    assert problem_of(text, _Whatever()) is None, text
+    frame: dict[str, Any] = json.loads(text)
     return frame
