@@ -18,31 +18,33 @@ CallNext: TypeAlias = Callable[[], Awaitable[None]]
 """Runs what comes after a middleware, once; to be awaited, or returned by a plain one."""
 
 Run: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
+_Layer: TypeAlias = tuple[Callable[..., Any], Run]
+
+
+_NOT_CALLED, _CALLED, _STARTED = range(3)
 
 
 class _Next:
     """One middleware's ``call_next`` for one message."""
 
-    __slots__ = ("_ctx", "_inner", "_middleware", "called", "started")
+    __slots__ = ("_ctx", "_layer", "state")
 
-    def __init__(self, middleware: Callable[..., Any], inner: Run, ctx: Any) -> None:
-        self._middleware = middleware
-        self._inner = inner
+    def __init__(self, layer: _Layer, ctx: Any) -> None:
+        self._layer = layer
         self._ctx = ctx
-        self.called = False
-        self.started = False
+        self.state = _NOT_CALLED
 
     def __call__(self) -> _Next:
-        if self.called:
-            raise RuntimeError(f"{name_of(self._middleware)} called call_next() twice.")
-        self.called = True
+        if self.state != _NOT_CALLED:
+            raise RuntimeError(f"{name_of(self._layer[0])} called call_next() twice.")
+        self.state = _CALLED
         return self
 
     def __await__(self) -> Generator[Any, None, None]:
-        if self.started:
-            raise RuntimeError(f"{name_of(self._middleware)} awaited call_next() twice.")
-        self.started = True
-        return self._inner(self._ctx).__await__()
+        if self.state == _STARTED:
+            raise RuntimeError(f"{name_of(self._layer[0])} awaited call_next() twice.")
+        self.state = _STARTED
+        return self._layer[1](self._ctx).__await__()
 
 
 def compose(middleware: Sequence[Callable[..., Any]], endpoint: Run) -> Run:
@@ -54,17 +56,24 @@ def compose(middleware: Sequence[Callable[..., Any]], endpoint: Run) -> Run:
 
 
 def _around(middleware: Callable[..., Any], inner: Run) -> Run:
+    layer = (middleware, inner)
+
     async def run(ctx: Any) -> None:
-        call_next = _Next(middleware, inner, ctx)
+        call_next = _Next(layer, ctx)
         result = middleware(ctx, call_next)
         if result is not None:
             await result
-        if call_next.called and not call_next.started:
-            raise RuntimeError(
-                f"{name_of(middleware)} called call_next() and dropped what it gave. "
-                "Write `await call_next()`, or `return call_next()` in a plain function."
-            )
-        if not call_next.called:
-            ctx._stopped_by(middleware)
+        if call_next.state != _STARTED:
+            _not_started(middleware, call_next, ctx)
 
     return run
+
+
+def _not_started(middleware: Callable[..., Any], call_next: _Next, ctx: Any) -> None:
+    """See to a message that a middleware did not pass on, which it may have meant to."""
+    if call_next.state == _CALLED:
+        raise RuntimeError(
+            f"{name_of(middleware)} called call_next() and dropped what it gave. "
+            "Write `await call_next()`, or `return call_next()` in a plain function."
+        )
+    ctx._stopped_by(middleware)
