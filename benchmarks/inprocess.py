@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.harness import Client, Echoes, open_clients
 from benchmarks.network import in_turns
-from benchmarks.peers import CALL, CHANNELS, OURS, PEERS
+from benchmarks.peers import CALL, CHANNELS, MSGSPEC, OURS, PEERS, PYDANTIC
 
 __all__ = ["CASES", "Case", "prepared"]
 
@@ -36,6 +37,8 @@ class Case:
     """0: an echo. Otherwise a publish to so many."""
 
     attribute: str = "application"
+    validates: bool = False
+    """Only what the module's validator does for the message and its answer."""
 
 
 def _echo(name: str) -> Case:
@@ -69,6 +72,8 @@ CASES: dict[str, Case] = {
         Case(name="call", module=_OURS, frame=CALL),
         Case(name="layered", module=_OURS, path="/layered/", frame=PEERS[OURS].echo),
         Case(name="msgspec", module="wskit_msgspec", frame=PEERS[OURS].echo),
+        Case(name=PYDANTIC, module=_OURS, frame=PEERS[OURS].echo, validates=True),
+        Case(name=MSGSPEC, module="wskit_msgspec", frame=PEERS[OURS].echo, validates=True),
         _publish(CHANNELS, 100),
         _publish(OURS, 100),
         _publish(OURS, 5000),
@@ -99,6 +104,44 @@ class Prepared:
         await asyncio.gather(*(client.leave() for client in self.clients))
 
 
+class Validation:
+    """A frame received, its answer built and encoded, without a connection or an event loop."""
+
+    deliveries = 1
+
+    def __init__(self, case: Case, module: Any) -> None:
+        from wskit_channels.protocol.calls import CallTable
+        from wskit_channels.protocol.connection import Connection
+        from wskit_channels.protocol.limits import DEFAULTS
+        from wskit_channels.protocol.validation import schema_of
+        from wskit_channels.routing.publishing import encode
+
+        self.case = case
+        route: Any = SimpleNamespace(schema=schema_of(module.Say), is_call=False)
+        self._receive = Connection(
+            {"SAY": route}, DEFAULTS, CallTable(1, 30.0), client_id="", new_id=str
+        ).receive
+        self._answer = module.Said
+        self._encode = encode
+
+    def exchange(self) -> str:
+        received: Any = self._receive(self.case.frame, now=0.0, wall=0.0)
+        said = received.payload
+        return self._encode(self._answer(room=said.room, text=said.text))
+
+    async def microseconds(self, seconds: float) -> float:
+        """Time of one message and its answer."""
+        begun, messages = time.perf_counter(), 0
+        while (elapsed := time.perf_counter() - begun) < seconds:
+            for _ in range(100):
+                self.exchange()
+            messages += 100
+        return elapsed / messages * 1e6
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 async def prepared(case: Case) -> Prepared:
     """
     Open a case's connections and have its subscribers join.
@@ -106,7 +149,7 @@ async def prepared(case: Case) -> Prepared:
     Raises:
         ImportError: If what its module needs is missing.
     """
-    module = importlib.import_module(f"benchmarks.peers.{case.module}")
+    module = imported(case)
     application = getattr(module, case.attribute)
     clients = await open_clients(application, case.path, case.subscribers + 1)
     for client in clients[1:]:
@@ -114,14 +157,21 @@ async def prepared(case: Case) -> Prepared:
     return Prepared(case, clients)
 
 
+def imported(case: Case) -> Any:
+    return importlib.import_module(f"benchmarks.peers.{case.module}")
+
+
 async def measure(cases: Sequence[Case], seconds: float, rounds: int) -> dict[str, Any]:
     """Microseconds by case and round, and why cases are missing."""
     times: dict[str, list[float]] = {}
     problems: list[str] = []
-    ready = []
+    ready: list[Prepared | Validation] = []
     for case in cases:
         try:
-            ready.append(await prepared(case))
+            if case.validates:
+                ready.append(Validation(case, imported(case)))
+            else:
+                ready.append(await prepared(case))
         except ImportError as error:
             problems.append(f"in-process {case.name}: {error}")
     for _, one in in_turns(ready, rounds):

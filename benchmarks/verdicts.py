@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.peers import CHANNELS, CHANX, OURS
+from benchmarks.peers import CHANNELS, CHANX, MSGSPEC, OURS, PYDANTIC
 from benchmarks.records import Cell, Records
 from benchmarks.stats import Ratio, paired
 
@@ -170,7 +170,7 @@ def _memory(records: Records) -> Iterator[Verdict]:
 
 def _msgspec(records: Records) -> Iterator[Verdict]:
     cell = Cell("in-process")
-    ratio = records.ratio(cell, "msgspec", OURS, "microseconds", lower_is_better=True)
+    ratio = records.ratio(cell, MSGSPEC, PYDANTIC, "microseconds", lower_is_better=True)
     yield _at_least("msgspec validator against the pydantic one, in-process", ratio, 1.3)
 
 

@@ -34,7 +34,7 @@ def problem_of(text: str, given: Container[str], open_ids: Container[str] = ()) 
     the connection's calls that are still to be answered.
     """
     frame = json.loads(text)
-    if frame["type"].startswith(("$ws:", "__")):
+    if str(frame.get("type")).startswith(("$ws:", "__")):
         return None
     if list(frame) not in (["type", "meta"], ["type", "meta", "payload"]):
         return f"its keys are {list(frame)}"

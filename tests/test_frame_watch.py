@@ -23,6 +23,7 @@ def frame(**changes: Any) -> str:
 ERROR = {"code": "INTERNAL", "message": "Internal error"}
 WRONG = {
     "another root key": frame(data=1),
+    "no type": frame(type=...),
     "no meta": frame(meta=...),
     "payload before meta": '{"type":"PONG","payload":{},"meta":{"timestamp":1}}',
     "payload null": frame(payload=None),

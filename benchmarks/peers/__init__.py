@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CHANNELS", "CHANX", "OURS", "PEERS", "Peer", "Step"]
+__all__ = ["CHANNELS", "CHANX", "MSGSPEC", "OURS", "PEERS", "PYDANTIC", "Peer", "Step"]
 
 Step = tuple[str | None, int]
 """Something to say, or None, and how many messages to wait for then."""
@@ -22,6 +22,7 @@ UVICORN = ("uvicorn", "uvloop")
 
 BODY = {"room": "lobby", "text": "as long as what people write in a chat"}
 CHANNELS, CHANX, OURS = "channels", "chanx", "wskit_channels"
+PYDANTIC, MSGSPEC = "pydantic's validator", "msgspec's validator"
 
 
 def _json(value: Any) -> str:

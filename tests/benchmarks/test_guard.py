@@ -10,6 +10,7 @@ from benchmarks.counts import Bytecodes, Calls
 from benchmarks.guard import BASELINE, CASES, changes
 from benchmarks.inprocess import CASES as IN_PROCESS
 from benchmarks.inprocess import measure, prepared
+from benchmarks.peers import MSGSPEC, PYDANTIC
 
 looks_at_the_database = pytest.mark.django_db(transaction=True)
 """As Channels' own consumers do before each frame, where its thread has a connection."""
@@ -73,7 +74,7 @@ def test_counters_count_the_same_for_the_same_work() -> None:
 async def test_an_in_process_cell_measures_every_peer_that_needs_no_extra() -> None:
     """A cell drives real applications: bare ASGI, Channels and ours answer."""
     names = ["bare", "channels", "channels-json", "wskit_channels", "call", "layered"]
-    names += ["channels, publish to 100", "wskit_channels, publish to 100"]
+    names += ["channels, publish to 100", "wskit_channels, publish to 100", PYDANTIC, MSGSPEC]
 
     async with asyncio.timeout(30):
         found = await measure([IN_PROCESS[name] for name in names], seconds=0.001, rounds=2)

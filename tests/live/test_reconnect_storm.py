@@ -1,6 +1,7 @@
 """A thousand connections of fifty users at once, and what that asks of the database."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +13,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage
 from websockets.typing import Origin
 
-from tests.live.clients import receive
 from tests.live.crowd import allow_many_files, ask, disperse
 from tests.live.office import Office
 from tests.live.servers import Server, free_port, python
@@ -74,7 +74,7 @@ async def storm(server: Server, sessions: Sequence[str]) -> tuple[list[ClientCon
 async def name_of(socket: ClientConnection) -> str:
     """Whom the server takes a client for."""
     await socket.send('{"type": "WHO"}')
-    name: str = (await receive(socket))["payload"]["username"]
+    name: str = json.loads(await socket.recv())["payload"]["username"]
     return name
 
 
