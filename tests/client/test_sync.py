@@ -3,6 +3,7 @@ import json
 import queue
 import signal
 import threading
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -18,6 +19,7 @@ from wskit_channels.client import (
     SyncClient,
 )
 from wskit_channels.client.settings import ClientOptions, ClientSettings
+from wskit_channels.client.sync import _Interruptible
 
 
 async def test_requests_messages_and_progress_without_asyncio(serving: Serve) -> None:
@@ -143,6 +145,48 @@ def test_an_interrupt_aborts_the_request_that_it_interrupts() -> None:
         server.shutdown()
 
     assert found == ["$ws:ping", "WORK", "$ws:abort"]
+
+
+def test_an_interrupt_aborts_a_request_that_nobody_waits_for_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may come at any moment: here before there is anything to cancel."""
+    frames: queue.Queue[str] = queue.Queue()
+    submit = asyncio.run_coroutine_threadsafe
+
+    def interrupted(work: Any, loop: Any) -> Any:
+        submit(work, loop)
+        assert [frames.get(timeout=10) for _ in range(2)] == ["$ws:ping", "WORK"]
+        raise KeyboardInterrupt
+
+    def note(socket: SyncServerConnection) -> None:
+        for text in socket:
+            frames.put(json.loads(text)["type"])
+
+    with sync_serve(note, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever).start()
+        port = server.socket.getsockname()[1]
+        with SyncClient(f"ws://127.0.0.1:{port}/") as client:
+            monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.request(Work(n=1))
+            monkeypatch.undo()
+            assert frames.get(timeout=10) == "$ws:abort"
+        server.shutdown()
+
+
+async def test_what_is_cancelled_before_it_begins_never_does() -> None:
+    begun: list[None] = []
+
+    async def work() -> None:
+        begun.append(None)
+
+    ours = _Interruptible(work())
+    ours.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await ours.run()
+    assert begun == []
 
 
 def test_before_it_is_connected_it_says_how() -> None:

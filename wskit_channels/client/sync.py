@@ -207,17 +207,41 @@ class SyncClient:
         Raises:
             RuntimeError: If the client is not connected, or this is its own thread.
         """
-        if self._loop is None or self._thread is threading.current_thread():
+        loop = self._loop
+        if loop is None or self._thread is threading.current_thread():
             work.close()
             raise RuntimeError(
                 "SyncClient is connected by `with` or connect(), and is not used by its handlers."
             )
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        ours = _Interruptible(work)
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(ours.run(), loop).result()
         except BaseException:
-            future.cancel()
+            # An interrupt may come before there is a future to cancel.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ours.cancel)
             raise
+
+
+class _Interruptible(Generic[T]):
+    """A coroutine that is cancelled whether it has begun or not; in its loop's thread."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+
+    async def run(self) -> T:
+        if self._cancelled:
+            self._work.close()
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
+        return await self._work
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class _Exhausted(Exception):

@@ -152,24 +152,20 @@ def peek_type(text: str) -> str | None:
 class PlainMeta:
     """A meta of standard keys in their usual order, read from a ``plain_head`` as needed."""
 
-    __slots__ = ("_head",)
+    __slots__ = ("_timeout", "_timestamp", "correlation_id")
 
     def __init__(self, head: re.Match[str]) -> None:
-        self._head = head
-
-    @property
-    def correlation_id(self) -> str | None:
-        return self._head[3]
+        # The match itself would keep the whole frame for as long as its handler runs.
+        _, self._timestamp, self.correlation_id, self._timeout = head.groups()
 
     @property
     def timeout_ms(self) -> int | None:
-        found = self._head[4]
-        return None if found is None else int(found)
+        return None if self._timeout is None else int(self._timeout)
 
     def parsed(self) -> dict[str, Any]:
         """The same as it would be parsed."""
         found = {
-            TIMESTAMP: int(self._head[2]),
+            TIMESTAMP: int(self._timestamp),
             CORRELATION_ID: self.correlation_id,
             TIMEOUT_MS: self.timeout_ms,
         }
