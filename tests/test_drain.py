@@ -78,7 +78,7 @@ async def _ending(client: Client) -> tuple[int, str]:
 
 @fake_time
 async def test_reconnects_are_spread_over_the_window() -> None:
-    """No tenth of the window holds more than a fifth, here of 50 clients: exactly a tenth."""
+    """No tenth of the window holds more than a fifth: here a tenth, but for rounding."""
     server = Server()
     clients = await server.clients(50)
     draining = asyncio.ensure_future(drain(window=10.0))
@@ -86,7 +86,7 @@ async def test_reconnects_are_spread_over_the_window() -> None:
     await draining
 
     tenths = [byes(client)[0]["retryAfterMs"] // 1000 for client in clients]
-    assert [tenths.count(tenth) for tenth in range(10)] == [5] * 10
+    assert all(4 <= tenths.count(tenth) <= 6 for tenth in range(10)), tenths
 
 
 @fake_time

@@ -523,3 +523,30 @@ async def test_a_server_that_waits_twice_is_waited_for_twice(drops: Drops) -> No
     await outbox.drain()
 
     assert texts == ["a", "b"]
+
+
+async def test_a_send_that_is_cancelled_from_within_costs_nobody_else_a_turn() -> None:
+    """A server may wait for what it has cancelled itself."""
+    texts: list[str] = []
+
+    async def cancelled(event: dict[str, Any]) -> None:
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    async def fine(event: dict[str, Any]) -> None:
+        texts.append(event["text"])
+
+    first, second = (
+        Outbox(send, Backlog(100), lambda *drop: None, needs_task=False)
+        for send in (cancelled, fine)
+    )
+    first.put("a")
+    second.put("b")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second.put("c")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert texts == ["b", "c"]

@@ -253,7 +253,7 @@ class _Turn:
                 continue
             try:
                 outbox.have_written()
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 logger.exception("writing failed")  # of one: the others have their turn
 
 

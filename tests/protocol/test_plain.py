@@ -2,14 +2,24 @@
 
 import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    computed_field,
+    field_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticSerializationError
+from typing_extensions import TypeAliasType
 
 from tests.protocol.core import Anything, Find, Note, Weigh, connect
 from wskit_channels import Message
@@ -83,9 +93,9 @@ TAILS = [
 ]
 
 
-def told(text: str) -> Any:
+def told(text: str, *messages: type[Message]) -> Any:
     """What becomes of a frame, in values that compare."""
-    decision = connect().receive(text, now=5.0, wall=7.0)
+    decision = connect(*messages).receive(text, now=5.0, wall=7.0)
     if isinstance(decision, Answer):
         return decision.frame, decision.close, decision.exceeded
     assert isinstance(decision, Decoded)
@@ -149,6 +159,58 @@ def test_meta_of_the_short_way_is_whole() -> None:
     assert (decision.meta.correlation_id, decision.meta.idempotency_key) == ("a", None)
     assert decision.call is not None
     assert decision.call.deadline == 5.05
+
+
+Short = TypeAliasType("Short", Annotated[str, Field(max_length=3)])
+
+
+class Login(Message, type="LOGIN"):
+    """Its config reaches what both fields share only where the class is validated alone."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+    name: Short
+    room: Short
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Login":
+        return self
+
+
+class Looking(Message, type="LOOKING"):
+    """Its validator looks at the envelope."""
+
+    number: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _checked(cls, data: Any, info: ValidationInfo) -> Any:
+        if (info.data or {}).get("meta"):
+            raise ValueError("not with a meta")
+        return data
+
+
+class Linked(Message, type="LINKED"):
+    """Its own definitions are shared, too."""
+
+    next: "Linked | None" = None
+
+
+@pytest.mark.parametrize(
+    ("message", "payload"),
+    [
+        (Login, '{"name":" abc ","room":"x"}'),
+        (Login, '{"name":"abc","room":" x "}'),
+        (Looking, '{"number":1}'),
+        (Linked, '{"next":{"next":null}}'),
+    ],
+)
+def test_a_class_that_may_see_its_envelope_is_always_shown_it(
+    message: type[Message], payload: str
+) -> None:
+    text = f'{{"type":"{message.__wskit_type__}","meta":{{"timestamp":1}},"payload":{payload}}}'
+
+    assert told(text, message) == told(f" {text}", message)
+    assert schema_of(message).decode_payload is None
 
 
 # -- out

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from wskit_channels.protocol.validation import Schema
 
-__all__ = ["PlainFields", "are_plain", "decode", "plain_fields"]
+__all__ = ["PlainFields", "are_plain", "decode", "plain_fields", "stands_alone"]
 
 _AMISS: Final[tuple[Meta, None]] = (Meta(), None)
 
@@ -39,6 +39,17 @@ def decode(
         return wire.PlainMeta(head), schema.decode_payload(text[head.end() : -1])
     except Exception:  # noqa: BLE001 - amiss, or a validator's bug: the long way finds out
         return _AMISS
+
+
+def stands_alone(core_schema: Mapping[str, Any]) -> bool:
+    """
+    Whether a model's payload is validated alike with its envelope and without.
+
+    A validator of the whole model is told of the envelope, and definitions that its fields
+    share have the envelope's config.
+    """
+    kind: str = core_schema["type"]
+    return kind == "model" and bool(core_schema["schema"]["type"] == "model-fields")
 
 
 PlainFields = tuple[tuple[str, frozenset[type[Any]]], ...]

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from wskit_channels.protocol import wire
 from wskit_channels.protocol.errors import is_finite
 from wskit_channels.protocol.messages import Message, Meta, type_of
-from wskit_channels.protocol.plain import are_plain, plain_fields
+from wskit_channels.protocol.plain import are_plain, plain_fields, stands_alone
 
 __all__ = ["Invalid", "Issue", "PydanticValidator", "Schema", "Validator", "issue_at", "schema_of"]
 
@@ -202,7 +202,7 @@ class PydanticSchema:
         self._serialize = payload.serializer.to_json
         self._plain = plain_fields(payload.core_schema)
         self.decode_payload: Callable[[str], Any] | None = None
-        if self.has_payload and meta is Meta:
+        if self.has_payload and meta is Meta and stands_alone(payload.core_schema):
             self.decode_payload = _strictly(payload.validator)
         self._default_meta = None if _needs_meta(meta) else meta()
         self._no_payload = None if self.has_payload else message()
