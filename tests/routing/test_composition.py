@@ -281,6 +281,13 @@ async def test_a_mounted_router_answers_to_prefixed_types() -> None:
         assert (await client.receive())["payload"]["details"] == {"type": "NOTE"}
 
 
+@pytest.mark.parametrize("prefix", ["$", "$ws:", "__", "__chat."])
+def test_a_prefix_that_makes_reserved_types_is_refused(prefix: str) -> None:
+    """PROTOCOL 1, 3: what starts so is a control frame, whatever routes there are."""
+    with pytest.raises(ValueError, match="reserved"):
+        Router().mount(prefix, Router())
+
+
 async def test_a_mounted_routes_payload_is_validated() -> None:
     host, guest = Router(), Router()
     guest.on(Note)(says("no"))

@@ -14,6 +14,7 @@ from wskit_channels.protocol.errors import WsKitError
 from wskit_channels.protocol.messages import response_of
 from wskit_channels.protocol.topics import Topic
 from wskit_channels.protocol.validation import Validator
+from wskit_channels.protocol.wire import is_reserved
 from wskit_channels.routing.functions import module_of, name_of
 from wskit_channels.routing.hooks import HookRegistry
 from wskit_channels.routing.policy import Policy
@@ -99,7 +100,14 @@ class Composition(HookRegistry[D_in], Generic[D_in]):
         Merge another router with its routes' types prefixed.
 
         What its handlers send keeps the types that its classes declare; topics are not prefixed.
+
+        Raises:
+            ValueError: For a prefix that makes reserved types of them (``PROTOCOL 1``).
         """
+        if is_reserved(prefix):
+            raise ValueError(
+                f"mount({prefix!r}): types that start so are reserved, and never reach a handler."
+            )
         return self._merge(other, prefix, on_conflict)
 
     def _merge(self, other: Composition[D_in], prefix: str, on_conflict: OnConflict) -> Self:
