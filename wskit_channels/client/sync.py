@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
@@ -218,7 +219,7 @@ class SyncClient:
             return asyncio.run_coroutine_threadsafe(ours.run(), loop).result()
         except BaseException:
             # An interrupt may come before there is a future to cancel.
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed just now, and all in it with it
                 loop.call_soon_threadsafe(ours.cancel)
             raise
 

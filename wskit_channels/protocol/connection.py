@@ -192,7 +192,7 @@ class Connection:
             return self._refuse(refusal, now, wall, correlation_id)
         if wire.is_reserved(type_):
             return self._control(type_, meta, now, wall)
-        route = self._routes.get(type_ or "")
+        route = self._routes.get(type_)
         if route is None:
             own = {wire.TYPE: type_[:MAX_TYPE_IN_DETAILS]}
             refusal = Refused("UNIMPLEMENTED", "Unknown message type", own=own)

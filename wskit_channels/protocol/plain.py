@@ -63,8 +63,6 @@ _SCALARS: Final[Mapping[str, type[Any]]] = {
     "none": NoneType,
     "uuid": UUID,
 }
-
-
 _ABSENT: Final = object()
 
 
@@ -82,10 +80,9 @@ def plain_fields(core_schema: Mapping[str, Any]) -> PlainFields | None:
     """The fields of a model's core schema; None if any is more than a plain value."""
     fields = core_schema.get("schema", {})
     if (
-        core_schema["type"] != "model"
+        not stands_alone(core_schema)
         or "serialization" in core_schema
         or core_schema.get("config", {}).get("extra_fields_behavior") != "forbid"
-        or fields["type"] != "model-fields"
         or "serialization" in fields
         or fields.get("computed_fields")
     ):

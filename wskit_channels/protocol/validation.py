@@ -54,7 +54,6 @@ class Schema(Protocol):
 
     Strict at every level: what it lets through has no unknown key, no coerced
     scalar and, with ``may_hold_non_finite`` handled by the caller, no NaN.
-
     """
 
     @property

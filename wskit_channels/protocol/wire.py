@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from pydantic_core import from_json, to_json
@@ -94,14 +94,7 @@ class StandardMeta(BaseModel):
         return timeout_of(self)
 
 
-class HasTimeout(Protocol):
-    """A meta, read in whole or only as far as this."""
-
-    @property
-    def timeout_ms(self) -> int | None: ...
-
-
-def timeout_of(meta: HasTimeout) -> float | None:
+def timeout_of(meta: StandardMeta | PlainMeta) -> float | None:
     """The timeout that a client's meta asks for, in seconds."""
     return None if meta.timeout_ms is None else min(meta.timeout_ms, _MAX_MS) / 1000
 

@@ -173,13 +173,6 @@ class Dispatcher:
         line, limits = self._line, self._limits
         if line is _NO_LINE:
             line = self._line = deque()
-        idle = self._worker is None and not line and not self._side_tasks
-        if idle and limits.max_pending_events > 0:  # the usual case
-            self._line_was_full = False
-            line.append(decoded)
-            self._line_bytes = decoded.size
-            self._start_worker()
-            return
         waiting = len(line) + len(self._side_tasks)
         size = self._line_bytes + decoded.size
         if waiting >= limits.max_pending_events:

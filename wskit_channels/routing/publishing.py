@@ -74,7 +74,7 @@ def encode(
         TypeError: If it is no message.
         ValueError: If JSON cannot hold it, or ``meta`` has a key of the protocol's.
     """
-    schema = type(message).__dict__.get("__wskit_schema__") or schema_of(type(message), validator)
+    schema = schema_of(type(message), validator)
     suffix = ""
     if correlation_id is not None or meta:
         suffix = wire.meta_suffix(correlation_id, _extended(meta) if meta else None)
