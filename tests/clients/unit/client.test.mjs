@@ -261,6 +261,17 @@ test("a resent request has the rest of its time, and keeps its place before what
   assert.ok((await asked) instanceof TimeoutError);
 });
 
+test("a request carries all of its time when it first leaves, however slow the machine", async () => {
+  const client = await opened();
+  let now = Date.now();
+  const clock = mock.method(Date, "now", () => now++);
+  const call = client.request("PING", undefined, { timeoutMs: 900.5 });
+  clock.mock.restore();
+  call.catch(() => {});
+
+  assert.equal(socket().sent.at(-1).meta.timeoutMs, 901);
+});
+
 test("the window for resending starts with the loss and ends with the resending", async () => {
   const client = await opened({ resendWindowMs: 100, reconnect: { initialDelayMs: 20 } });
   const asked = client.request("PAY", {}, { idempotencyKey: "k" });

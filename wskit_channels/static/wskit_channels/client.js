@@ -189,8 +189,9 @@ class Request {
   /** The frame to send now; the time that the server is given is what is left of it. */
   frame() {
     if (this.timeoutMs === Infinity) return encode(this.type, this.#meta, this.#body);
-    this.deadline ??= Date.now() + this.timeoutMs;
-    const timeoutMs = Math.max(1, Math.ceil(this.deadline - Date.now()));
+    const now = Date.now(); // once: a first frame carries all of the time
+    this.deadline ??= now + this.timeoutMs;
+    const timeoutMs = Math.max(1, Math.ceil(this.deadline - now));
     return encode(this.type, { ...this.#meta, timeoutMs }, this.#body);
   }
 
