@@ -9,7 +9,7 @@ from wskit_channels.client.frames import (
     Frame,
     abort_frame,
     message_frame,
-    progress_adapter,
+    progress_validator,
     request_writer,
 )
 from wskit_channels.client.policy import Bye
@@ -93,14 +93,14 @@ def test_an_overflowing_number_is_refused() -> None:
 
 
 def test_progress_is_what_the_request_says_or_any_json() -> None:
-    adapter = progress_adapter(Work)
+    validator = progress_validator(Work)
 
-    assert frame("$ws:rpc-progress", data={"stage": "a"}).decode_progress(adapter) == Stage(
+    assert frame("$ws:rpc-progress", data={"stage": "a"}).decode_progress(validator) == Stage(
         stage="a"
     )
     assert frame("$ws:rpc-progress", data=[1]).decode_progress(None) == [1]
     with pytest.raises(InvalidFrame):
-        frame("$ws:rpc-progress", data={"stage": 1}).decode_progress(adapter)
+        frame("$ws:rpc-progress", data={"stage": 1}).decode_progress(validator)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
-from typing import Annotated, Any, Literal
+from enum import Enum, IntEnum
+from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 import pytest
@@ -196,21 +196,102 @@ def test_no_scalar_is_coerced(field: str, value: str) -> None:
 
 class Grade(Enum):
     TOP = 1
+    NONE = "none"
+
+
+class Level(IntEnum):
+    LOW = 0
+    HIGH = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Level | None":
+        return cls.HIGH if value == 2 else None
+
+
+class Share(Enum):
+    WHOLE = 1.0
+
+
+class Switch(TypedDict):
+    kind: Literal[1]
+    on: NotRequired[bool]
+
+
+class Dial(BaseModel):
+    kind: Literal[2] = 2
+    metadata: Literal[1] = 1
+    """By the name of a part of pydantic's schemas that holds none."""
 
 
 class Graded(Message, type="GRADED"):
     literal: Literal[1] = 1
+    yes: Literal[True] = True
     grade: Grade = Grade.TOP
+    level: Level = Level.LOW
+    by_name: Literal[Level.HIGH] = Level.HIGH
+    share: Share = Share.WHOLE
+    either: Literal[0, 1] | bool = False
+    grades: list[Grade] = []
+    tupled: tuple[Grade, int] | None = None
+    keyed: dict[str, Literal[1, "x"]] = {}
+    dial: Dial | None = None
+    tagged: Annotated[Switch | Dial, Field(discriminator="kind")] | None = None
 
 
-@pytest.mark.xfail(strict=True, reason="pydantic takes true and 1.0 for the literal 1")
-@pytest.mark.parametrize("value", ["true", "1.0"])
-@pytest.mark.parametrize("field", ["literal", "grade"])
-def test_true_is_no_literal_1(field: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "values"),
+    {
+        "literal": ["true", "1.0"],
+        "yes": ["1", "1.0"],
+        "grade": ["true", "1.0"],
+        "level": ["true", "1.0", "false", "0.0"],
+        "by_name": ["true", "1.0"],
+        "share": ["true"],
+        "either": ["1.0"],
+        "grades": ["[1, true]"],
+        "tupled": ["[true, 1]"],
+        "keyed": ['{"a": true}'],
+        "dial": ['{"metadata": true}', '{"kind": 2.0}'],
+        "tagged": ['{"kind": true}', '{"kind": 2.0}'],
+    }.items(),
+)
+def test_true_is_no_literal_1(field: str, values: list[str]) -> None:
     """PROTOCOL 1: true is not 1; a whole number with a point is no integer elsewhere either."""
+    for value in values:
+        text = f'{{"type":"GRADED","payload":{{"{field}":{value}}}}}'
+
+        found = issues(in_turn(connect(Graded), text))
+        assert {tuple(issue["path"][:2]) for issue in found} == {("payload", field)}
+        assert "Not one of the allowed values" in [issue["message"] for issue in found]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("literal", "1", 1),
+        ("yes", "true", True),
+        ("grade", "1", Grade.TOP),
+        ("grade", '"none"', Grade.NONE),
+        ("level", "1", Level.HIGH),
+        ("level", "2", Level.HIGH),
+        ("by_name", "1", Level.HIGH),
+        ("share", "1.0", Share.WHOLE),
+        ("share", "1", Share.WHOLE),
+        ("either", "true", True),
+        ("either", "1", 1),
+        ("grades", '[1, "none"]', [Grade.TOP, Grade.NONE]),
+        ("keyed", '{"a": 1, "b": "x"}', {"a": 1, "b": "x"}),
+        ("tagged", '{"kind": 1, "on": true}', {"kind": 1, "on": True}),
+        ("tagged", '{"kind": 2}', Dial()),
+    ],
+)
+def test_numbers_that_are_named_are_taken(field: str, value: str, expected: Any) -> None:
     text = f'{{"type":"GRADED","payload":{{"{field}":{value}}}}}'
 
-    assert issues(in_turn(connect(Graded), text))
+    found = getattr(accepted(connect(Graded), text).payload, field)
+
+    assert found == expected
+    assert type(found) is type(expected)
 
 
 # -- strictness

@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 
 from wskit_channels.client.calls import Exchange
 from wskit_channels.client.errors import InvalidFrame, ServerError
-from wskit_channels.client.frames import Frame, progress_adapter, request_writer
+from wskit_channels.client.frames import Frame, progress_validator, request_writer
 from wskit_channels.client.inbox import Inbox
 from wskit_channels.protocol.messages import Request, response_of, type_of
 
@@ -65,7 +65,7 @@ class Call(Exchange, Generic[Resp, Prog]):
         on_progress: Callable[[Prog], object] | None,
         abandon: Callable[[Exchange], None],
     ) -> None:
-        progress = progress_adapter(type(request))
+        progress = progress_validator(type(request))
         self._response: type[Any] = response_of(type(request))
         write = request_writer(
             request, id, idempotency_key=options.idempotency_key, meta=options.meta
@@ -78,7 +78,7 @@ class Call(Exchange, Generic[Resp, Prog]):
             queue_timeout=options.queue_timeout,
             idempotent=options.idempotency_key is not None,
         )
-        self._progress_adapter = progress
+        self._progress_validator = progress
         self._on_progress = on_progress
         self._abandon = abandon
         self._steps: Inbox[Prog] = Inbox(buffer)
@@ -160,7 +160,7 @@ class Call(Exchange, Generic[Resp, Prog]):
             InvalidFrame: If it is not as declared; the call goes on.
             Exception: What the caller's ``on_progress`` raised; the call goes on.
         """
-        step: Prog = frame.decode_progress(self._progress_adapter)
+        step: Prog = frame.decode_progress(self._progress_validator)
         if self._on_progress is None:
             self._steps.put(step)
         else:

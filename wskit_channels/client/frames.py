@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from wskit_channels.client.errors import InvalidFrame, ServerError, ServerTimeout
 from wskit_channels.client.policy import Bye
 from wskit_channels.protocol import wire
+from wskit_channels.protocol.strict import strictly
 from wskit_channels.protocol.validation import Invalid, schema_of
 
 __all__ = ["Frame", "UnknownMessage"]
@@ -89,19 +90,17 @@ class Frame:
         except Invalid as invalid:
             raise InvalidFrame(self.type, invalid.issues) from None
 
-    def decode_progress(self, adapter: TypeAdapter[Any] | None) -> Any:
+    def decode_progress(self, validate: Callable[[str], Any] | None) -> Any:
         """
         What the server reports, validated where the request says as what.
 
         Raises:
             InvalidFrame: If it is something else.
         """
-        if adapter is None:
+        if validate is None:
             return self.data
         try:
-            return adapter.validate_json(
-                wire.dump(self.data), strict=True, extra="forbid", by_alias=True, by_name=False
-            )
+            return validate(wire.dump(self.data))
         except ValidationError:
             raise InvalidFrame(self.type) from None
 
@@ -133,10 +132,10 @@ def _seconds(milliseconds: Any) -> float | None:
     return max(0.0, milliseconds / 1000) if is_number else None
 
 
-def progress_adapter(request: type[Any]) -> TypeAdapter[Any] | None:
+def progress_validator(request: type[Any]) -> Callable[[str], Any] | None:
     """What validates a request's progress, or None where any JSON will do."""
     progress = getattr(request, "__wskit_progress__", Any)
-    return None if progress is Any else TypeAdapter(progress)
+    return None if progress is Any else strictly(TypeAdapter(progress))
 
 
 def message_frame(message: Any, *, now: float, meta: Mapping[str, Any] | None = None) -> str:

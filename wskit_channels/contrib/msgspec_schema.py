@@ -24,6 +24,7 @@ from pydantic_core import to_json
 from wskit_channels.contrib.msgspec_issues import explain
 from wskit_channels.protocol import wire
 from wskit_channels.protocol.messages import Meta as PydanticMeta
+from wskit_channels.protocol.strict import strictly
 from wskit_channels.protocol.validation import Invalid, issue_at
 
 __all__ = ["StructSchema", "ValueEncoder", "survey"]
@@ -301,7 +302,7 @@ class _MetaReader:
     """Validates meta of a pydantic class, which msgspec leaves as it is."""
 
     def __init__(self, meta: type[PydanticMeta]) -> None:
-        self._validate = TypeAdapter(meta).validator.validate_json
+        self._validate = strictly(TypeAdapter(meta))
 
     def __call__(self, raw: msgspec.Raw) -> PydanticMeta:
         """
@@ -310,9 +311,7 @@ class _MetaReader:
         Raises:
             pydantic.ValidationError: If it is not right.
         """
-        found: PydanticMeta = self._validate(
-            bytes(raw), strict=True, extra="forbid", by_alias=True, by_name=False
-        )
+        found: PydanticMeta = self._validate(bytes(raw))
         if not _is_finite(found):
             raise ValidationError.from_exception_data(
                 type(found).__name__, [{"type": "finite_number", "loc": (), "input": None}]

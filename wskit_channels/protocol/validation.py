@@ -20,6 +20,7 @@ from wskit_channels.protocol import wire
 from wskit_channels.protocol.errors import is_finite
 from wskit_channels.protocol.messages import Message, Meta, type_of
 from wskit_channels.protocol.plain import are_plain, plain_fields, stands_alone
+from wskit_channels.protocol.strict import strictly
 
 __all__ = ["Invalid", "Issue", "PydanticValidator", "Schema", "Validator", "issue_at", "schema_of"]
 
@@ -196,13 +197,13 @@ class PydanticSchema:
         self.prefix = wire.prefix(self.type)
         meta = message.__wskit_meta__
         envelope = TypeAdapter(_envelope(self.type, message, meta, self.has_payload))
-        self._validate = _strictly(envelope.validator)
+        self._validate = strictly(envelope)
         payload = TypeAdapter(message)
         self._serialize = payload.serializer.to_json
         self._plain = plain_fields(payload.core_schema)
         self.decode_payload: Callable[[str], Any] | None = None
         if self.has_payload and meta is Meta and stands_alone(payload.core_schema):
-            self.decode_payload = _strictly(payload.validator)
+            self.decode_payload = strictly(payload)
         self._default_meta = None if _needs_meta(meta) else meta()
         self._no_payload = None if self.has_payload else message()
         self.open_numbers = _may_be_open(envelope.core_schema)
@@ -242,15 +243,6 @@ class PydanticSchema:
         if suspect and not _holds_finite(message):
             raise ValueError(f"{self.type} holds a number that is not finite")
         return raw.decode()
-
-
-def _strictly(validator: Any) -> Callable[[str], Any]:
-    validate_json = validator.validate_json
-
-    def validate(text: str) -> Any:
-        return validate_json(text, strict=True, extra="forbid", by_alias=True, by_name=False)
-
-    return validate
 
 
 def _holds_finite(model: BaseModel) -> bool:
