@@ -242,7 +242,17 @@ async def test_awaiting_twice_what_call_next_gave_is_a_bug(
     (frame,) = await frames(router, "NOTE")
     assert frame["payload"] == INTERNAL
     assert seen == ["x"]
-    assert "awaited call_next() twice" in caplog.text
+    assert "cannot reuse already awaited coroutine" in caplog.text
+
+
+async def test_what_follows_may_run_in_a_task_of_its_own() -> None:
+    async def middleware(ctx: ConnectionContext[Any], call_next: CallNext) -> None:
+        await asyncio.ensure_future(call_next())
+
+    router, seen = app(middleware)
+
+    assert [frame["payload"] for frame in await frames(router, "ASK")] == [{"text": "x"}]
+    assert seen == ["x"]
 
 
 async def test_an_exception_passes_through_middleware() -> None:
