@@ -56,7 +56,7 @@ def _by_cpu(records: Records, cell: Cell, ours: str, theirs: str) -> Ratio | Non
 
 ECHO_FLOORS = {
     "daphne": {CHANNELS: 1.9, CHANX: 2.5, "bare": 0.8},
-    "uvicorn": {CHANNELS: 2.2, CHANX: 3.3, "starlette": 0.8, "bare": 0.6},
+    "uvicorn": {CHANNELS: 2.2, CHANX: 3.3, "starlette": 0.8, "starlette-json": 0.8, "bare": 0.6},
 }
 
 

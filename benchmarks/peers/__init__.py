@@ -61,9 +61,17 @@ PEERS: dict[str, Peer] = {
         Peer(name="bare", title="bare ASGI", module="bare", echo=_json(BODY)),
         Peer(
             name="starlette",
-            title="Starlette, untyped",
+            title="Starlette, text",
             module="starlette_app",
             servers=UVICORN,
+            echo=_json(BODY),
+        ),
+        Peer(
+            name="starlette-json",
+            title="Starlette, untyped JSON",
+            module="starlette_app",
+            servers=UVICORN,
+            path="/json/",
             echo=_json(BODY),
         ),
         Peer(

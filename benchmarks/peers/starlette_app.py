@@ -1,4 +1,4 @@
-"""Starlette: one route, and text sent back as it comes; nothing is parsed."""
+"""Starlette, untyped: text sent back as it comes, or JSON parsed and written again."""
 
 from __future__ import annotations
 
@@ -16,4 +16,15 @@ async def echo(websocket: WebSocket) -> None:
         pass
 
 
-application = Starlette(routes=[WebSocketRoute("/echo/", echo)])
+async def echo_json(websocket: WebSocket) -> None:
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_json(await websocket.receive_json())
+    except WebSocketDisconnect:
+        pass
+
+
+application = Starlette(
+    routes=[WebSocketRoute("/echo/", echo), WebSocketRoute("/json/", echo_json)]
+)
