@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from channels.exceptions import ChannelFull
 
+from tests.fake_clock import clock, fake_time
 from tests.shell_helpers import (
     Client,
     Join,
@@ -15,6 +16,7 @@ from tests.shell_helpers import (
     connect,
     layer_in_use,
     numbers,
+    other_tasks,
     until,
 )
 from wskit_channels import Context, LimitExceeded, Router, hub, relay
@@ -216,15 +218,47 @@ async def test_groups_are_joined_again_before_they_expire(layer: RemoteLayer) ->
     assert joins() >= 3
 
 
-async def test_a_layer_that_fails_and_works_again_is_told_once(layer: RemoteLayer) -> None:
+@fake_time
+async def test_the_last_group_left_while_groups_are_joined_again_ends_the_relay(
+    layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joining again waits for the leaving, which is then not the last to let go."""
+    discard, gate = layer.group_discard, asyncio.Event()
+
+    async def slow(group: str, channel: str) -> None:
+        await gate.wait()
+        await discard(group, channel)
+
+    monkeypatch.setattr(layer, "group_discard", slow)
+    client = await Watched().client("room:1")
+    layer.groups.clear()  # so that the probe does not come back
+    leaving = asyncio.create_task(client.disconnect())
+    await clock().advance(0.25)
+    gate.set()
+    await leaving
+    await clock().advance(0.01)
+
+    assert not other_tasks()
+
+
+@fake_time
+async def test_a_layer_that_fails_and_works_again_is_told_once(
+    layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sockets stay open; ``on_layer_recovered`` lets an application resync."""
+    monkeypatch.setattr(relay, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(relay, "LAST_RETRY", 0.01)
     watched = Watched()
     client = await watched.client("room:1")
 
     layer.break_down("receive", "group_add", "group_send")
-    await until(lambda: layer.failures["receive"] and layer.failures["group_send"])
+    await clock().advance(0.2)
+    assert layer.failures["receive"]
+    assert layer.failures["group_send"]
+    assert watched.downtimes == []
     layer.failing.clear()
-    await until(lambda: watched.downtimes)
+    await clock().advance(0.2)
+    assert len(watched.downtimes) == 1
     await layer.group_send(GROUP, crossing(1))
 
     assert await numbers(client, 1) == [1]
@@ -285,6 +319,25 @@ async def test_a_receiver_that_loses_a_cancellation_ends_all_the_same(layer: Rem
     assert lost
 
 
+@fake_time
+async def test_a_probe_answered_before_the_layer_failed_does_not_say_that_it_is_back(
+    layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(relay, "LAST_RETRY", 0.01)
+    watched = Watched()
+    await watched.client("room:1")
+    await clock().advance(relay.PROBE_INTERVAL * 1.1)
+
+    layer.break_down("receive", "group_add", "group_send")
+    await clock().advance(0.2)
+    assert watched.downtimes == []
+    layer.failing.clear()
+    await clock().advance(0.2)
+    assert len(watched.downtimes) == 1
+
+
+@fake_time
 async def test_publishes_that_wait_for_a_hanging_layer_end_together(
     layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,9 +348,9 @@ async def test_publishes_that_wait_for_a_hanging_layer_end_together(
         await asyncio.Event().wait()
 
     layer.group_send = hangs  # type: ignore[method-assign]  # a layer that hangs
-    async with asyncio.timeout(5):
-        results = await asyncio.gather(
-            *(apublish("room:1", Number(value=number)) for number in range(100))
-        )
+    publishes = asyncio.gather(*(apublish("room:1", Number(value=number)) for number in range(100)))
+    await clock().advance(0.5)
+    assert publishes.done()
+    results = await publishes
 
     assert {(result.ok, result.error) for result in results} == {(False, "ADAPTER_ERROR")}

@@ -222,6 +222,7 @@ class Relay:
         self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
         self._channel: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
         self._expected: dict[str, OrderedDict[str, tuple[int, int]]] = {}
         self._failed_at: float | None = None
         self._answered: bool | None = None
@@ -249,10 +250,11 @@ class Relay:
                         del self._joined[group]
                         self._expected.pop(topic, None)
         finally:
-            if not self._joined and not self._locks:
-                await self._stop()
+            await self._stop_if_idle()
 
-    async def _stop(self) -> None:
+    async def _stop_if_idle(self) -> None:
+        if self._joined or self._locks:
+            return
         channel, self._channel = self._channel, None
         tasks, self._tasks = self._tasks, []
         await _end(tasks)
@@ -302,6 +304,7 @@ class Relay:
                 while True:
                     self._take(await self._layer.receive(channel))
             except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
+                self._answered = None  # whatever came back, it did so before
                 self._failed(error)
                 retry = min(LAST_RETRY, retry * 2 or FIRST_RETRY)
                 await asyncio.sleep(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -372,6 +375,8 @@ class Relay:
             async with self._turn(group), self._gate, asyncio.timeout(LAYER_TIMEOUT):
                 if self._joined.get(group):
                     await self._layer.group_add(group, channel)
+        if not self._joined:  # the last was left while its turn was waited for here
+            self._stopping = self._loop.create_task(self._stop_if_idle())
 
     def _failed(self, error: Exception) -> None:
         if self._failed_at is None:
