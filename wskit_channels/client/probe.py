@@ -115,9 +115,10 @@ async def _probe(client: Client, wait: float, source: TextIO) -> int:
     typed.cancel()
     while not ended.done():
         heard.clear()
-        try:
-            await asyncio.wait_for(heard.wait(), wait)
-        except TimeoutError:
+        hearing = asyncio.create_task(heard.wait())
+        await asyncio.wait({ended, hearing}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        hearing.cancel()
+        if not heard.is_set():
             break
     lost = client.closed_by
     await client.close()
