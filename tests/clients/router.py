@@ -138,7 +138,7 @@ class SleepersResult(Message, type="SLEEPERS_RESULT"):
 
 
 class Sleepers(Rpc[SleepersResult], type="SLEEPERS"):
-    """Wait, two seconds at most, until none of the key's sleepers is asleep; count them."""
+    """Wait, eight seconds at most, until none of the key's sleepers is asleep; count them."""
 
     key: str
 
@@ -294,7 +294,7 @@ async def sleep(ctx: RpcContext[Sleep, Data]) -> Slept:
 @router.rpc(Sleepers)
 async def sleepers(ctx: RpcContext[Sleepers, Data]) -> SleepersResult:
     key = ctx.payload.key
-    give_up = time.monotonic() + 2
+    give_up = time.monotonic() + 8
     while started[key] > ended[key] and time.monotonic() < give_up:
         await asyncio.sleep(0.01)
     return SleepersResult(started=started[key], cancelled=cancelled[key])

@@ -14,6 +14,8 @@ from pathlib import Path
 import django
 from django.conf import settings
 
+from tests.live.servers import PATIENT
+
 APPLICATION = "tests.clients.application:application"
 HERE = Path(__file__).parent
 
@@ -54,9 +56,8 @@ def main() -> None:
     if options.server == "daphne":
         from daphne.cli import CommandLineInterface  # type: ignore[import-untyped]  # no types
 
-        sys.exit(
-            CommandLineInterface().run(["-b", "127.0.0.1", "-p", str(options.port), APPLICATION])
-        )
+        argv = [*PATIENT, "-b", "127.0.0.1", "-p", str(options.port), APPLICATION]
+        sys.exit(CommandLineInterface().run(argv))
     import uvicorn
 
     uvicorn.run(APPLICATION, host="127.0.0.1", port=options.port)

@@ -272,6 +272,23 @@ test("a request carries all of its time when it first leaves, however slow the m
   assert.equal(socket().sent.at(-1).meta.timeoutMs, 901);
 });
 
+for (const [moment, passed, name] of [
+  ["after the request's own time", 80, "TimeoutError"],
+  ["before it", 79, "ServerError"],
+]) {
+  test(`a deadline that the server tells ${moment} is a ${name}`, async () => {
+    const client = await opened();
+    const call = client.request("SLEEP", undefined, { timeoutMs: 80, correlationId: "t" }).catch((error) => error);
+    // The clock alone goes on: a page whose thread was busy finds the frame before its timer.
+    const busy = mock.method(Date, "now", () => 1_000_000 + passed);
+    const payload = { code: "DEADLINE_EXCEEDED", message: "Deadline exceeded" };
+    socket().receive({ type: "RPC_ERROR", meta: { correlationId: "t" }, payload });
+    busy.mock.restore();
+
+    assert.equal((await call).name, name);
+  });
+}
+
 test("the window for resending starts with the loss and ends with the resending", async () => {
   const client = await opened({ resendWindowMs: 100, reconnect: { initialDelayMs: 20 } });
   const asked = client.request("PAY", {}, { idempotencyKey: "k" });

@@ -597,8 +597,12 @@ export class WsClient {
     if (!this.#settle(request)) return;
     const { type } = frame;
     const { expected } = request;
-    if (ERROR_TYPES.has(type)) request.reject(errorOf(frame));
-    else if (!expected || type === expected) request.resolve(frame);
+    if (ERROR_TYPES.has(type)) {
+      const error = errorOf(frame);
+      // Where the page was busy as the time ended, the server's word of it is read before its own timer.
+      const late = error.code === "DEADLINE_EXCEEDED" && request.deadline !== null && Date.now() >= request.deadline;
+      request.reject(late ? new TimeoutError(request.timeoutMs) : error);
+    } else if (!expected || type === expected) request.resolve(frame);
     else {
       const message = `The reply to ${request.type} is ${type}, not ${expected}.`;
       request.reject(new ValidationError(message, [{ path: ["type"], message }]));
