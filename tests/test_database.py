@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from django.test import AsyncClient
 from django.urls import path
 
 from example_project.chat.models import Room
-from tests.shell_helpers import Client, Ping, Pong, connect, disconnect, until
+from tests.shell_helpers import PATIENCE, Client, Ping, Pong, connect, disconnect, until
 from wskit_channels import Context, Handshake, Message, Router, Rpc, RpcContext
 from wskit_channels import threads as threads_module
 from wskit_channels.asgi import websocket_application
@@ -158,10 +159,16 @@ def breaking(kind: str) -> tuple[Any, str]:
 def test_a_thread_is_settled_before_its_result_is_handed_over() -> None:
     """Whoever has it asks for the thread at once, and must not meet what just broke."""
     lease, found = Lease(threads_module._pool()), list[int]()
+    handed_over = threading.Event()
+
+    def look(future: Any) -> None:
+        found.append(lease._running)
+        handed_over.set()
+
     job = Job(lambda: None)
-    job.future.add_done_callback(lambda future: found.append(lease._running))
+    job.future.add_done_callback(look)
     lease.submit(job)
-    job.future.result(timeout=20)
+    assert handed_over.wait(PATIENCE)
     lease.release()
 
     assert found == [0]

@@ -153,7 +153,7 @@ async def test_an_abandoned_wait_for_a_thread_is_forgotten(settings: Any) -> Non
 
     def hold() -> None:
         loop.call_soon_threadsafe(began.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(PATIENCE)
 
     @router.on(Note)
     async def note(ctx: Context[Note]) -> None:
@@ -306,12 +306,12 @@ class DatabaseUnderTestCase(TestCase):
 
         async def talk() -> list[str]:
             client = WebsocketCommunicator(router.as_asgi(), "/")
-            assert (await client.connect())[0]
+            assert (await client.connect(PATIENCE))[0]
             found = []
             for type_, payload in (("ASK", {}), ("NOTE", {"text": "x"})):
                 await client.send_json_to({"type": type_, "payload": payload})
                 found.append((await client.receive_json_from(PATIENCE))["payload"]["text"])
-            await client.disconnect()
+            await client.disconnect(timeout=PATIENCE)
             return found
 
         assert async_to_sync(talk)() == ["1", "1"]

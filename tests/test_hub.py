@@ -3,6 +3,7 @@ import logging
 import re
 import string
 import threading
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.shell_helpers import (
+    PATIENCE,
     LayerFailed,
     Number,
     RemoteLayer,
@@ -28,7 +30,7 @@ from tests.shell_helpers import (
     rooms,
     until,
 )
-from wskit_channels import Limits, PublishResult, hub, relay
+from wskit_channels import Limits, PublishResult, control, hub, relay
 from wskit_channels.protocol.backlog import Entry
 from wskit_channels.protocol.limits import DEFAULTS
 from wskit_channels.publish import apublish, publish
@@ -39,8 +41,12 @@ topics = st.text(TOPIC_CHARACTERS, min_size=1, max_size=128)
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And however slow a test is, nothing goes to the layer but what it is about."""
     monkeypatch.setattr(relay, "FIRST_RETRY", 1e-6)
     monkeypatch.setattr(relay, "LAST_RETRY", 1e-5)
+    monkeypatch.setattr(relay, "LAYER_TIMEOUT", PATIENCE)  # a server may be slow, too
+    monkeypatch.setattr(relay, "PROBE_INTERVAL", 3600.0)
+    monkeypatch.setattr(control, "PATIENCE", 3600.0)
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def any_layer(request: pytest.FixtureRequest) -> Iterator[str]:
         configured = {
             "default": {
                 "BACKEND": f"channels_redis.{class_}",
-                "CONFIG": {"hosts": [host], "prefix": f"test-{id(request)}"},
+                "CONFIG": {"hosts": [host], "prefix": f"test-{uuid.uuid4().hex}"},
             }
         }
     with override_settings(CHANNEL_LAYERS=configured):

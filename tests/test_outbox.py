@@ -337,8 +337,10 @@ async def test_drops_are_reported_once_a_second_and_none_is_left_out() -> None:
     assert sum(frames for _, frames, _ in drops) + len(socket.texts) == 6
 
 
-async def test_what_was_dropped_last_is_reported_at_the_end(socket: Socket, drops: Drops) -> None:
+@fake_time
+async def test_what_was_dropped_last_is_reported_at_the_end() -> None:
     """DESIGN 6: the connection's end is the last chance."""
+    socket, drops = Socket(), Drops()
     socket.stall()
     outbox = outbox_of(socket, 1, drops, drop_messages=True)
     for _ in range(5):

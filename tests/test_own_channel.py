@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from channels.layers import get_channel_layer
+from channels.layers import InMemoryChannelLayer
 from django.test import override_settings
 
 from tests.shell_helpers import Client, Ping, Pong, RemoteLayer, connect, layer_in_use, until
-from wskit_channels import Context, Router, own_channel
+from wskit_channels import Context, Router, control, own_channel
 from wskit_channels.consumer import WsKitConsumer
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And however slow a test is, orders to the process are not listened for in the layer."""
     monkeypatch.setattr(own_channel, "FIRST_RETRY", 1e-6)
     monkeypatch.setattr(own_channel, "LAST_RETRY", 1e-5)
+    monkeypatch.setattr(control, "PATIENCE", 3600.0)
 
 
 @pytest.fixture
@@ -138,14 +140,15 @@ async def test_its_name_is_known_before_connect(layer: RemoteLayer) -> None:
 
 async def test_sending_to_its_name_or_group_reaches_the_handler() -> None:
     """DESIGN 5: with the real in-memory layer, as existing Channels code does it."""
-    channel_layer: Any = get_channel_layer()
-    client = await connect(Listening.as_asgi())
+    channel_layer = InMemoryChannelLayer()
+    with layer_in_use(channel_layer):
+        client = await connect(Listening.as_asgi())
 
-    await channel_layer.group_send("news", {"type": "news.item", "number": 1})
-    await channel_layer.group_send("news", {"type": "news.item", "number": 2})
+        await channel_layer.group_send("news", {"type": "news.item", "number": 1})
+        await channel_layer.group_send("news", {"type": "news.item", "number": 2})
 
-    assert [await client.receive() for _ in range(2)] == [("NEWS", 1), ("NEWS", 2)]
-    await client.disconnect()
+        assert [await client.receive() for _ in range(2)] == [("NEWS", 1), ("NEWS", 2)]
+        await client.disconnect()
     assert channel_layer.groups == {}
 
 

@@ -26,12 +26,18 @@ from tests.shell_helpers import (
     rooms,
     until,
 )
-from wskit_channels import Limits, Message, PublishResult, PubSubError
+from wskit_channels import Limits, Message, PublishResult, PubSubError, relay
 from wskit_channels.publish import apublish, publish
 
 ROOT = Path(__file__).parents[1]
 ONE = PublishResult(ok=True, capability="exact", matched=1)
 NOBODY = PublishResult(ok=True, capability="exact", matched=0)
+
+
+@pytest.fixture(autouse=True)
+def no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow a test is, no probe meets a layer that is to fail."""
+    monkeypatch.setattr(relay, "PROBE_INTERVAL", 3600.0)
 
 
 class Anything(Message, type="ANYTHING"):
@@ -137,8 +143,10 @@ async def test_from_a_process_that_serves_nothing(valkey: str) -> None:
         """
         import django
         django.setup()
-        from tests.shell_helpers import Number
+        from tests.shell_helpers import PATIENCE, Number
+        from wskit_channels import relay
         from wskit_channels.publish import publish
+        relay.LAYER_TIMEOUT = PATIENCE
         print([publish("room:1", Number(value=value)).ok for value in range(3)])
         """
     )

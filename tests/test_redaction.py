@@ -84,11 +84,11 @@ def test_wrong_settings_fail_no_log_line(settings: Any) -> None:
 )
 def test_the_search_is_linear(text: str) -> None:
     """A URL is the client's; it must not cost more to log than to send."""
-    started = time.perf_counter()
+    started = time.process_time()
 
     redacted(text)
 
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 # -- records

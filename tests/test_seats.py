@@ -1,13 +1,16 @@
 """Connections per user and per address: ``seats.py``, over the real consumer."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from tests.shell_helpers import Ping, connect, disconnect, until
+from tests.shell_helpers import PATIENCE, Ping, connect, disconnect, until
 from wskit_channels import Context, LimitExceeded, Limits, Router, seats
+from wskit_channels.contrib import redis_seats
 from wskit_channels.contrib.redis_seats import RedisSeats
 
 
@@ -122,6 +125,13 @@ def in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seats, "_by_loop", type(seats._by_loop)())
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow server is waited for, and not passed over."""
+    monkeypatch.setattr(redis_seats, "TIMEOUT", PATIENCE)
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("layer", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
 async def test_processes_of_one_redis_layer_count_together(
     valkey: str, monkeypatch: pytest.MonkeyPatch, settings: Any, layer: str
@@ -166,24 +176,40 @@ async def test_without_its_server_a_process_counts_alone(
     await client.disconnect()
 
 
+async def milliseconds(server: Any) -> int:
+    """The time by a server's clock."""
+    seconds, micros = await server.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+@pytest.mark.usefixtures("patient")
 async def test_the_seats_of_a_process_that_died_are_free_again(valkey: str) -> None:
     """Their leases end; those of a living one are renewed."""
-    dead = RedisSeats([valkey], prefix="dead", lease=0.3, renew_every=1000)
-    alive = RedisSeats([valkey], prefix="dead", lease=0.3, renew_every=0.1)
+    dead = RedisSeats([valkey], prefix="dead", lease=60, renew_every=1000)
+    alive = RedisSeats([valkey], prefix="dead", lease=60, renew_every=0.05)
+    server: Any = Redis.from_url(valkey, decode_responses=True)
+    key, began = "dead:wskit-seats:user:1", await milliseconds(server)
     assert await dead.take("user:1", "a", 2) is None
     assert await alive.take("user:1", "b", 2) is None
     assert await alive.take("user:1", "c", 2) == 2
+    end = await server.zscore(key, "a")
+    assert began + 60_000 <= end <= await milliseconds(server) + 60_000
 
-    async with asyncio.timeout(20):
-        while await alive.take("user:1", "c", 2) is not None:
-            pass  # until the lease of the one that is not renewed ends
+    await server.zadd(key, {"a": 1, "b": 1})  # both leases end
+    give_up = time.monotonic() + PATIENCE
+    while await server.zscore(key, "b") == 1:
+        assert time.monotonic() < give_up, "no lease was renewed"
+    assert await server.zscore(key, "b") >= end
+    assert await alive.take("user:1", "c", 2) is None
     assert await alive.take("user:1", "d", 2) == 2
 
     await alive.leave("user:1", "b")
     await alive.leave("user:1", "c")
     await dead.leave("user:1", "a")
+    await server.aclose()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_seat_that_is_held_already_is_not_counted_twice(valkey: str) -> None:
     """A client id takes one seat, however often it asks."""
     counter = RedisSeats([valkey], prefix="twice")

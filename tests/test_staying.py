@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,17 @@ from tests.shell_helpers import (
     in_thread,
     layer_in_use,
 )
-from wskit_channels import ConnectionContext, Context, Message, Router, WsKitError, auth, control
+from wskit_channels import (
+    ConnectionContext,
+    Context,
+    Message,
+    Router,
+    WsKitError,
+    auth,
+    control,
+    identity,
+    revalidation,
+)
 from wskit_channels.asgi import websocket_application
 from wskit_channels.registry import registry_here
 
@@ -356,27 +367,41 @@ async def test_a_session_that_was_deleted_is_found_by_looking_again() -> None:
         assert [await one.closed() for one in tabs] == [ENDED] * 2
 
 
-async def test_a_session_that_expires_closes() -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """What time it is for sessions: it stands still until a test moves it."""
+    found = [timezone.now()]
+    monkeypatch.setattr(identity, "timezone", SimpleNamespace(now=lambda: found[0]))
+    monkeypatch.setattr(revalidation, "time", SimpleNamespace(time=lambda: found[0].timestamp()))
+    return found
+
+
+async def test_a_session_that_expires_closes(now: list[datetime]) -> None:
     """DESIGN 10: when its time has come, without waiting for a round."""
     application, _ = site()
     alice = await user_of("alice")
     session = cookie(await browser_of(alice))
-    soon = timezone.now() + timedelta(seconds=0.5)
+    soon = now[0] + timedelta(seconds=0.1)
     await Session.objects.filter(session_key=session).aupdate(expire_date=soon)
     with override_settings(WSKIT={"REVALIDATE_INTERVAL": 0}):
         client = await tab(application, session)
+        registry_here().revalidation._look_at_expired()
+        await checked()
+        assert await says(client) == "alice []"
+        now[0] = soon
         assert await client.closed() == ENDED
-    assert timezone.now() >= soon
 
 
-async def test_a_session_that_was_extended_meanwhile_stays() -> None:
+async def test_a_session_that_was_extended_meanwhile_stays(now: list[datetime]) -> None:
     """Every request of the browser may have moved its end."""
     application, _ = site()
     session = cookie(await browser_of(await user_of("alice")))
     rows = Session.objects.filter(session_key=session)
-    await rows.aupdate(expire_date=timezone.now() + timedelta(seconds=60))
+    end = now[0] + timedelta(seconds=60)
+    await rows.aupdate(expire_date=end)
     client = await tab(application, session)
-    await rows.aupdate(expire_date=timezone.now() + timedelta(days=1))
+    await rows.aupdate(expire_date=now[0] + timedelta(days=1))
+    now[0] = end
     registry = registry_here()
     (live,) = registry.live.values()
     assert live.account.identity is not None
@@ -404,6 +429,13 @@ async def test_looking_again_takes_few_queries() -> None:
     await asyncio.gather(*(one.disconnect() for one in tabs))
 
 
+@pytest.fixture
+def long_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was loaded is shared for as long as even a slow test takes."""
+    monkeypatch.setattr(identity, "FRESH", 3600.0)
+
+
+@pytest.mark.usefixtures("long_fresh")
 async def test_tabs_that_come_back_at_once_are_loaded_together() -> None:
     """Issue: a reconnect storm is no database storm: two queries a user at most."""
     application, _ = site()
@@ -416,6 +448,7 @@ async def test_tabs_that_come_back_at_once_are_loaded_together() -> None:
     await asyncio.gather(*(one.disconnect() for one in tabs))
 
 
+@pytest.mark.usefixtures("long_fresh")
 async def test_a_session_that_is_saved_is_loaded_anew_and_no_other() -> None:
     """A site whose pages save sessions all the time has a busy HTTP side, and no storm here."""
     application, _ = site()

@@ -347,7 +347,7 @@ def test_a_refused_payload_is_shown_at_its_field(docs: Docs) -> None:
 
     form.get_by_role("button", name="Send").click()
 
-    expect(docs.result).to_have_text(re.compile(r"^Failed after .+ ms: INVALID_ARGUMENT\."))
+    expect(docs.result).to_have_text(re.compile(r"^Failed after .+ m?s: INVALID_ARGUMENT\."))
     wrong = spin(form.get_by_role("group", name="path 1"), "x")
     expect(wrong).to_have_attribute("aria-invalid", "true")
     expect(wrong).to_be_focused()
@@ -402,7 +402,7 @@ def test_a_call_shows_its_progress_and_can_be_cancelled(docs: Docs, site: Server
     expect(children.nth(1)).to_contain_text("$ws:abort")
     expect(children.nth(2)).to_contain_text("RPC_ERROR")
     expect(children.nth(2).locator(".since")).to_have_text(re.compile(r"^\+[\d.]+ m?s$"))
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 30
     while "work cancelled" not in site.log.read_text():
         assert time.monotonic() < give_up
         docs.page.wait_for_timeout(50)
@@ -528,7 +528,7 @@ def test_the_log_is_bounded(docs: Docs) -> None:
     )
 
     count = docs.page.get_by_role("status", name="Log")
-    expect(count).to_have_text("1000, 41 older dropped", timeout=20_000)
+    expect(count).to_have_text("1000, 41 older dropped", timeout=60_000)
     expect(docs.frames).to_have_count(1000)
 
 
@@ -572,8 +572,11 @@ def test_a_token_lets_in_and_a_close_is_explained(docs: Docs, attach: str) -> No
 
     assert docs.answer() == "somebody with a token"
     expect(docs.state).to_have_text("Connected")
+    expect(docs.frames.last).to_contain_text("ECHO")  # the log is drawn a moment later
     assert "let-me-in" not in (docs.page.get_by_role("list", name="Frames").text_content() or "")
+    docs.page.evaluate("dispatchEvent(new Event('pagehide'))")  # when the log is kept at once
     kept = docs.page.evaluate("JSON.stringify(sessionStorage)")
+    assert "WHO_AM_I" in kept
     assert "let-me-in" not in kept
 
 
@@ -656,6 +659,7 @@ def test_nothing_sticks_out_of_a_narrow_phone(open_docs: OpenDocs, type_: str) -
         assert overflow(page) == 0
         page.get_by_role("button", name="Log").tap()
         page.locator(".frames summary").first.tap()
+        expect(page.locator(".frames .json").first).to_be_visible()
     assert overflow(page) == 0
 
 
@@ -691,7 +695,9 @@ def test_words_stand_out_enough(open_docs: OpenDocs, scheme: str) -> None:
     form = docs.open("TEXT")
     form.get_by_role("button", name="Send").click()
     expect(docs.result).to_contain_text("INVALID_ARGUMENT")
+    expect(docs.frames).to_have_count(3)  # drawn a moment later: the connection, out and in
     for summary in docs.page.locator("summary").all():
         summary.click()
+    expect(docs.page.locator(".frames .json")).to_have_count(2)
 
     assert docs.page.evaluate(CONTRAST) == []

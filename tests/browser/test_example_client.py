@@ -57,7 +57,7 @@ def test_what_is_written_during_a_restart_is_delivered_once_and_in_order(
 
     said = ["before", *texts]
     for page, name in ((alice, "You"), (bob, "alice")):
-        expect(connection(page)).to_have_text("Connected", timeout=30_000)
+        expect(connection(page)).to_have_text("Connected")
         expect_lines(page, *((name, text) for text in said))
     expect(waiting(alice)).to_have_count(0)
     expect(outbox(alice)).to_be_empty()
@@ -129,7 +129,7 @@ def test_what_waits_outlives_the_sleep_of_its_page(
     chat_server.start()
     page.evaluate("dispatchEvent(new Event('pageshow'))")
 
-    expect(connection(page)).to_have_text("Connected", timeout=30_000)
+    expect(connection(page)).to_have_text("Connected")
     expect_lines(page, ("You", "one"), ("You", "two"))
     expect(waiting(page)).to_have_count(0)
     assert stored(tmp_path) == ["one", "two"]

@@ -31,18 +31,31 @@ def test_a_payload_that_is_no_json_is_not_sent() -> None:
         frame_of("SAY {a}", now=1.0)
 
 
-async def probe(url: str, *options: str, typed: str = "") -> tuple[int | None, list[str], str]:
-    """Run the probe to its end; its exit code, what it printed, and its complaints."""
+async def probe(
+    url: str, *options: str, typed: str | None = ""
+) -> tuple[int | None, list[str], str]:
+    """
+    Run the probe to its end; its exit code, what it printed, and its complaints.
+
+    Its input ends after ``typed``, or never where that is None.
+    """
+    reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "wskit_channels.client", url, "--wait", "0.5", *options),
+        # Long enough for a busy machine to answer; only who comes to the end of input waits.
+        *("-m", "wskit_channels.client", url, "--wait", "2", *options),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=asyncio.subprocess.PIPE,
+        stdin=reading,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, complaints = await asyncio.wait_for(process.communicate(typed.encode()), 30)
+    os.close(reading)
+    with open(writing, "wb", closefd=True) as input_:
+        if typed is not None:
+            input_.write(typed.encode())
+            input_.close()
+        out, complaints = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode, out.decode().splitlines(), complaints.decode()
 
 
@@ -67,8 +80,9 @@ async def test_a_close_by_the_server_ends_it_with_1(serving: Serve) -> None:
         headers = socket.request.headers
         await socket.close(4403, f"{headers['Authorization']} {headers['X-A']}")
 
+    # The input stays open: its end would have the probe wait for what comes, and leave.
     code, lines, complaints = await probe(
-        await serving(refuse), "--token", "t0ken", "--header", "X-A: 1"
+        await serving(refuse), "--token", "t0ken", "--header", "X-A: 1", typed=None
     )
 
     assert (code, complaints) == (1, "")

@@ -8,6 +8,7 @@ Serve the conformance server on loopback, in this very process.
 
 import argparse
 
+from tests.live.servers import PATIENT
 from tests.live.settings import configure
 
 APPLICATIONS = {
@@ -34,7 +35,7 @@ def serve_daphne(application: str, port: int) -> None:
     # daphne has no types.
     from daphne.cli import CommandLineInterface  # type: ignore[import-untyped]
 
-    CommandLineInterface().run(["-b", "127.0.0.1", "-p", str(port), application])
+    CommandLineInterface().run([*PATIENT, "-b", "127.0.0.1", "-p", str(port), application])
 
 
 def serve_uvicorn(application: str, port: int) -> None:

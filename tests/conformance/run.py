@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 SCENARIOS = Path(__file__).parent / "scenarios"
-FRAME_TIMEOUT = 5.0  # seconds to wait for a frame that must come
+FRAME_TIMEOUT = 30.0  # seconds to wait for a frame that must come
 
 Scenario = dict[str, Any]
 Step = dict[str, Any]
@@ -231,6 +231,7 @@ async def run_scenario(url: str, scenario: Scenario) -> None:
                 target,
                 subprotocols=offered and [Subprotocol(each) for each in offered],
                 max_size=None,
+                open_timeout=FRAME_TIMEOUT,
                 proxy=None,
             )
         await run_steps(scenario, sockets)

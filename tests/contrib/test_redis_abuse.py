@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from tests.shell_helpers import Pong, connect, disconnect, until
 from wskit_channels import Limits, Router, Rpc, RpcContext, rate_limit, seats
+from wskit_channels.contrib import redis_seats
 from wskit_channels.contrib.redis import RedisLimiter
 
 OPTIONS: dict[str, Any] = {"capacity": 10, "refill_per_second": 0.001, "timeout": 15.0}
@@ -58,6 +59,7 @@ def layer(valkey: str, prefix: str, settings: Any, monkeypatch: pytest.MonkeyPat
     backend = "channels_redis.core.RedisChannelLayer"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
     monkeypatch.setattr(seats, "_by_loop", type(seats._by_loop)())
+    monkeypatch.setattr(redis_seats, "TIMEOUT", OPTIONS["timeout"])
 
 
 def entering(gate: asyncio.Event | None = None) -> Router[Any]:

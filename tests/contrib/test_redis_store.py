@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from tests.contrib.redis_helpers import refused_address
 from tests.helpers import Client, connected, settle, soon
-from tests.live.servers import free_port
 from tests.routing.calls import answer, failure
 from tests.routing.messages import Answer, Ask
 from tests.store_contract import CONTRACT, kept
@@ -25,16 +25,21 @@ def prefix() -> str:
     return f"test:{uuid.uuid4().hex}:"
 
 
+def patient(address: str, prefix: str = "", **options: Any) -> RedisIdempotencyStore:
+    """A store for which a server that is slow to answer, on a busy machine, has not failed."""
+    return RedisIdempotencyStore(address, prefix=prefix, timeout=15.0, **options)
+
+
 @pytest.mark.parametrize("promise", CONTRACT, ids=lambda one: one.__name__)
 async def test_the_redis_store_is_a_store(
     promise: Callable[[IdempotencyStore], Awaitable[None]], valkey: str, prefix: str
 ) -> None:
-    store = RedisIdempotencyStore(valkey, prefix=prefix)
+    store = patient(valkey, prefix)
     assert await kept(promise, store)
 
 
 async def test_leases_and_answers_end_by_themselves(valkey: str, prefix: str) -> None:
-    store = RedisIdempotencyStore(valkey, lease=60.0, ttl=3600.0, prefix=prefix)
+    store = patient(valkey, prefix, lease=60.0, ttl=3600.0)
     server = Redis.from_url(valkey)
     await store.acquire("k", "mine")
     assert 50_000 < await server.pttl(f"{prefix}k") <= 60_000
@@ -50,7 +55,7 @@ async def test_leases_and_answers_end_by_themselves(valkey: str, prefix: str) ->
 
 
 async def test_of_many_that_claim_a_key_at_once_one_gets_it(valkey: str, prefix: str) -> None:
-    stores = [RedisIdempotencyStore(valkey, prefix=prefix) for _ in range(2)]
+    stores = [patient(valkey, prefix) for _ in range(2)]
 
     found = await asyncio.gather(*[stores[n % 2].acquire("k", f"claim {n}") for n in range(50)])
 
@@ -59,10 +64,8 @@ async def test_of_many_that_claim_a_key_at_once_one_gets_it(valkey: str, prefix:
 
 
 async def test_a_server_that_is_not_there_is_an_error() -> None:
-    store = RedisIdempotencyStore(f"redis://127.0.0.1:{free_port()}")
-
-    with pytest.raises(RedisConnectionError):
-        await store.acquire("k", "mine")
+    with refused_address() as url, pytest.raises(RedisConnectionError):
+        await patient(url).acquire("k", "mine")
 
 
 # -- two processes, of which each has a router and a store of its own
@@ -111,7 +114,7 @@ async def test_the_same_key_sent_to_two_processes_at_once_runs_once(
     """DESIGN 8: and the answer is the same."""
     monkeypatch.setattr(keeper, "_under_way", Blind())
     gate = asyncio.Event()
-    nodes = [Node(name, RedisIdempotencyStore(valkey, prefix=prefix), gate) for name in "ab"]
+    nodes = [Node(name, patient(valkey, prefix), gate) for name in "ab"]
 
     async with connected(nodes[0].serve) as one, connected(nodes[1].serve) as other:
         await asyncio.gather(ask(one, "1"), ask(other, "2"))
@@ -133,8 +136,8 @@ async def test_where_a_process_died_another_runs_the_call_once_the_lease_has_end
 ) -> None:
     """DESIGN 8: process crash in the middle."""
     server = Redis.from_url(valkey)
-    dead = Node("dead", RedisIdempotencyStore(valkey, prefix=prefix), asyncio.Event())
-    alive = Node("alive", RedisIdempotencyStore(valkey, prefix=prefix), asyncio.Event())
+    dead = Node("dead", patient(valkey, prefix), asyncio.Event())
+    alive = Node("alive", patient(valkey, prefix), asyncio.Event())
     alive.gate.set()
 
     async with connected(dead.serve) as one, connected(alive.serve) as other:
@@ -155,12 +158,12 @@ async def test_where_a_process_died_another_runs_the_call_once_the_lease_has_end
     await server.aclose()
 
 
-async def test_without_the_server_calls_with_a_key_are_refused(prefix: str) -> None:
-    node = Node("a", RedisIdempotencyStore(f"redis://127.0.0.1:{free_port()}"), asyncio.Event())
-
-    async with connected(node.serve) as client:
-        await ask(client, "1")
-        assert await client.receive() == failure(
-            "1", "UNAVAILABLE", "Temporarily unavailable", retryable=True
-        )
+async def test_without_the_server_calls_with_a_key_are_refused() -> None:
+    with refused_address() as url:
+        node = Node("a", patient(url), asyncio.Event())
+        async with connected(node.serve) as client:
+            await ask(client, "1")
+            assert await client.receive() == failure(
+                "1", "UNAVAILABLE", "Temporarily unavailable", retryable=True
+            )
     assert node.ran == 0

@@ -7,12 +7,20 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.frame_watch import problem_of
 
-RECEIVE_TIMEOUT = 10.0
+RECEIVE_TIMEOUT = 60.0
+"""Seconds that a test waits for what must come; only a failing test waits that long."""
 
 
 def client(url: str) -> connect:
     """Connect without compression, limits, keepalive or proxies: only what the test sends."""
-    return connect(url, compression=None, max_size=None, ping_interval=None, proxy=None)
+    return connect(
+        url,
+        compression=None,
+        max_size=None,
+        open_timeout=RECEIVE_TIMEOUT,
+        ping_interval=None,
+        proxy=None,
+    )
 
 
 async def send(socket: ClientConnection, type_: str, **payload: Any) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import resource
 import socket
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,10 +24,11 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from tests.live.clients import client
-from tests.live.servers import Server, free_port, python
+from tests.live.servers import PATIENT, Server, free_port, python
 
 CONNECTING_AT_ONCE = 50
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come; only a failing test waits that long."""
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def serve(
     port = free_port()
     target = f"tests.live.pressure:{application}"
     argv = {
-        "daphne": ["-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
+        "daphne": ["-m", "daphne", *PATIENT, "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
         "uvicorn": ["-m", "uvicorn", "--log-level", "warning", "--port", str(port)],
     }[name]
     with pytest.MonkeyPatch.context() as patch:
@@ -77,11 +79,14 @@ async def ask(server: Server, path: str) -> dict[str, Any]:
 
 
 async def ask_until(server: Server, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The server's figures, once they hold what is wanted; what they are after 10 s."""
-    for _ in range(100):
-        figures = await ask(server, "stats/")
-        if figures.items() >= wanted.items():
-            break
+    """The server's figures, once they hold what is wanted; what they are after a minute."""
+    return await ask_for(server, lambda figures: figures.items() >= wanted.items())
+
+
+async def ask_for(server: Server, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The same for what a function finds in them."""
+    give_up = time.monotonic() + PATIENCE
+    while not enough(figures := await ask(server, "stats/")) and time.monotonic() < give_up:
         await asyncio.sleep(0.1)
     return figures
 

@@ -52,7 +52,7 @@ class Office:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
     def order(self, what: str, *arguments: str) -> tuple[Any, float]:
         """The result, and when it began, in seconds since the epoch."""

@@ -75,6 +75,12 @@ class Wait(Rpc[Waited], type="WAIT"):
     seconds: float
 
 
+class Hold(Rpc[Waited], type="HOLD"):
+    """Is answered so many seconds after the view "release" was asked for."""
+
+    seconds: float
+
+
 class Fail(Rpc[Waited], type="FAIL"):
     size: int
 
@@ -84,6 +90,7 @@ dropped: Counter[str] = Counter()
 """By client: frames that ``on_limit_exceeded`` was told of."""
 closes: Counter[int] = Counter()
 """By close code: how many ``on_close`` ran."""
+released = asyncio.Event()
 
 
 @router.on(Join)
@@ -104,6 +111,13 @@ async def say(ctx: Context[Say]) -> None:
 
 @router.rpc(Wait)
 async def wait(ctx: RpcContext[Wait]) -> Waited:
+    await asyncio.sleep(ctx.payload.seconds)
+    return Waited(seconds=ctx.payload.seconds)
+
+
+@router.rpc(Hold)
+async def hold(ctx: RpcContext[Hold]) -> Waited:
+    await released.wait()
     await asyncio.sleep(ctx.payload.seconds)
     return Waited(seconds=ctx.payload.seconds)
 
@@ -168,13 +182,24 @@ async def flood(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"most_rss_kib": most})
 
 
+async def release(request: HttpRequest) -> JsonResponse:
+    """Let the calls that are held go on."""
+    released.set()
+    return JsonResponse({"released": True})
+
+
 async def drain(request: HttpRequest) -> JsonResponse:
     """What a preStop hook asks for."""
     await drain_connections()
     return JsonResponse({"drained": True})
 
 
-urlpatterns = [path("stats/", stats), path("flood/", flood), path("drain/", drain)]
+urlpatterns = [
+    path("stats/", stats),
+    path("flood/", flood),
+    path("release/", release),
+    path("drain/", drain),
+]
 
 Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[2]
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
 
+PATIENT = ["--websocket_connect_timeout", "60"]
+"""For daphne, which gives a handshake up after 5 s: a machine that is busy may take longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -34,17 +37,31 @@ class Server:
         return f"ws://127.0.0.1:{self.port}/"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """
+    A port that is free, and that nobody else of this test run is given.
+
+    Its server binds it a while later: until then another worker must not find it free, too.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port: int = listener.getsockname()[1]
+        # Halved, since a system may give out odd numbers only.
+        if port // 2 % workers == worker % workers and port not in _given:
+            _given.add(port)
+            return port
 
 
 @contextmanager
 def daphne(application: str, log: Path) -> Iterator[Server]:
     """Serve ``module:name`` under daphne."""
     port = free_port()
-    argv = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), application]
+    argv = ["-m", "daphne", *PATIENT, "-b", "127.0.0.1", "-p", str(port), application]
     with python(argv, port=port, log=log) as server:
         yield server
 

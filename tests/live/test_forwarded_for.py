@@ -11,14 +11,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.live.clients import receive
-from tests.live.servers import Server, free_port, python
+from tests.live.servers import PATIENT, Server, free_port, python
 
 pytestmark = pytest.mark.live
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 TOO_MANY = (4429, "TOO_MANY_CONNECTIONS")
 ARGUMENTS = {
-    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p"],
+    "daphne": ["-m", "daphne", *PATIENT, "-b", "127.0.0.1", "-p"],
     # uvicorn itself believes whoever connects from this machine, unless told not to.
     "uvicorn": ["-m", "uvicorn", "--no-proxy-headers", "--port"],
 }

@@ -16,7 +16,7 @@ from tests.live.test_layer_faults import RESUMES, gaps, traffic
 
 pytestmark = pytest.mark.live
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Layer:
@@ -67,7 +67,7 @@ async def whisper(socket: ClientConnection, text: str) -> dict[str, Any]:
     """Publish from a client that is not in the room; what the server says came of it."""
     request = {
         "type": "WHISPER",
-        "meta": {"correlationId": text},
+        "meta": {"correlationId": text, "timeoutMs": 30_000},
         "payload": {"roomId": "outage", "text": text},
     }
     await socket.send(json.dumps(request))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.live
 
 APPLICATION = "tests.live.app:application"
 TOKEN = "tok-3f9a81c2d4"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def arguments(server: str, port: int) -> list[str]:

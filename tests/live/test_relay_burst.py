@@ -26,7 +26,7 @@ pytestmark = pytest.mark.live
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 SOCKETS = 100
 PUBLISHES = 500
 TOPICS = 10_000

@@ -9,7 +9,15 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.live.clients import receive, send
-from tests.live.crowd import DeafClient, ask, ask_until, disperse, gather_crowd, serve
+from tests.live.crowd import (
+    PATIENCE,
+    DeafClient,
+    ask,
+    ask_until,
+    disperse,
+    gather_crowd,
+    serve,
+)
 from tests.live.servers import SERVERS, Server
 from wskit_channels.outbox import REPORT_EVERY
 
@@ -189,4 +197,4 @@ async def test_uvicorn_cuts_the_socket_of_a_closed_client_that_goes_on_not_readi
         await ask_until(server, {"connections": 0})
         server.process.terminate()
 
-        assert await asyncio.to_thread(server.process.wait, 8) == -signal.SIGTERM
+        assert await asyncio.to_thread(server.process.wait, PATIENCE) == -signal.SIGTERM

@@ -21,7 +21,7 @@ from tests.live.servers import Server, daphne, uvicorn
 pytestmark = pytest.mark.live
 
 APPLICATION = "tests.live.members:application"
-PATIENCE = 60.0
+PATIENCE = 120.0
 BOUND = 3.0
 """Seconds within which an order is carried out: one, with room for a machine that is busy."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fake_clock import clock, fake_time
-from tests.helpers import Client, Frame, connected, settle, soon
+from tests.helpers import TIMEOUT, Client, Frame, connected, settle, soon
 from tests.routing.calls import answer, cancelled, failure, internal, progress, too_late
 from tests.routing.messages import Answer, Ask, AskMore
 from wskit_channels import (
@@ -607,7 +607,7 @@ async def test_a_thread_that_cannot_be_interrupted_keeps_the_key_to_its_end() ->
 
     def act(ctx: RpcContext[Ask]) -> Answer:
         loop.call_soon_threadsafe(begun.set)
-        gate.wait(10)
+        assert gate.wait(TIMEOUT)
         return Answer(text="late")
 
     serving = Serving(act)

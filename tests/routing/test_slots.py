@@ -99,7 +99,7 @@ async def test_a_thousand_calls_end_once_each_and_leave_nothing_behind() -> None
     before = asyncio.all_tasks()
     tracemalloc.start()
     try:
-        async with connected(serving(act)) as client:
+        async with connected(serving(act, rpc_timeout=300.0)) as client:
             await memory_after_a_round()
             warm = [await memory_after_a_round() for _ in range(2)]
             later = [await memory_after_a_round() for _ in range(2)]

@@ -5,6 +5,10 @@ The server is a process that can be stopped and started again at the same addres
 runs of ``client.js`` is recorded for all pages of the session: see ``coverage.py`` here.
 """
 
+import json
+import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -61,6 +65,24 @@ class ClientServer:
         self._stack.close()
         self.running = None
 
+    def crash(self) -> None:
+        """Stop it as it is, even while it stands still."""
+        assert self.running is not None
+        self.running.process.kill()
+        self.stop()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """For as long as the block runs, the process does nothing, and keeps its sockets."""
+        assert self.running is not None
+        process = self.running.process
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # the signal takes effect a little later
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)  # unless it has ended
+
     def __enter__(self) -> "ClientServer":
         self.start()
         return self
@@ -92,6 +114,24 @@ class Tab:
     def until(self, condition: str) -> None:
         """Wait until an expression of the page is true."""
         self.page.wait_for_function(condition, timeout=60_000)
+
+    def hold_time(self) -> None:
+        """From now on the page's time goes on only by ``pass_time``, and by ``let_time_go``."""
+        self.page.clock.install(time=0)
+        self.page.clock.pause_at(1000)
+
+    def pass_time(self, milliseconds: int) -> None:
+        self.page.clock.run_for(milliseconds)
+
+    def let_time_go(self) -> None:
+        self.page.clock.resume()
+
+    def wait_for_pongs(self, count: int) -> None:
+        """Wait until the server has answered so many of the client's pings."""
+        give_up = time.monotonic() + 60
+        while sum(json.loads(text)["type"] == "$ws:pong" for text in self.received) < count:
+            assert time.monotonic() < give_up, self.received
+            self.page.wait_for_timeout(10)
 
 
 @contextmanager

@@ -42,18 +42,19 @@ def test_what_is_said_during_a_restart_arrives_once_and_in_order(
 
 def test_listener_at_open_speaks_before_the_queue(watched: Tab) -> None:
     """So that a room is joined again before what was said meanwhile is sent to it."""
-    assert watched.run(
+    watched.run(
         """
-        const client = make();
-        const texts = [];
-        client.on("SAID", ({ payload }) => texts.push(payload.text));
+        globalThis.texts = [];
+        make().on("SAID", ({ payload }) => texts.push(payload.text));
         client.onState((state) => state === "open" && client.send("JOIN", { room: "first" }));
         client.send("SAY", { room: "first", text: "queued" });
         await client.connect();
-        await client.request("PING");
-        return texts;
+        client.send("SAY", { room: "first", text: "last" });
         """
-    ) == ["queued"]
+    )
+    watched.until("texts.includes('last')")
+
+    assert watched.run("return texts") == ["queued", "last"]
 
 
 @pytest.mark.parametrize(
@@ -105,16 +106,19 @@ def test_request_waits_in_the_queue_only_as_long_as_it_is_told(watched: Tab) -> 
 
 def test_time_in_the_queue_does_not_count(watched: Tab) -> None:
     """The timeout starts when the request is sent, and all of it goes to the server."""
-    timeout = watched.run(
+    watched.hold_time()
+    watched.run(
         """
-        const client = make();
-        const asked = client.request("WHO_AM_I", undefined, { timeoutMs: 400 });
-        await new Promise((resolve) => setTimeout(resolve, 600));
-        client.connect();
-        return (await asked).payload.timeoutMs;
+        make();
+        globalThis.asked = client.request("WHO_AM_I", undefined, { timeoutMs: 60_000 });
+        asked.catch(() => {});
         """
     )
-    assert timeout == 400
+    watched.pass_time(90_000)
+
+    timeout = watched.run("client.connect(); return (await asked).payload.timeoutMs;")
+
+    assert timeout == 60_000
 
 
 def test_lost_request_fails_and_says_what_would_have_helped(
@@ -141,18 +145,19 @@ def test_lost_request_fails_and_says_what_would_have_helped(
 def test_idempotent_request_is_sent_again_under_the_same_key(
     alone: Tab, own_server: ClientServer
 ) -> None:
-    alone.run(
-        f"""
-        await make({{ {QUICK} }}).connect();
-        const options = {{ idempotencyKey: "order-7", timeoutMs: 60_000 }};
-        globalThis.kept = client.request("SLEEP", {{ key: "kept", ms: 800 }}, options);
-        kept.catch(() => {{}});
-        await client.request("PING");
-        """
-    )
+    alone.run(f"await make({{ {QUICK} }}).connect(); await client.request('PING');")
+    with own_server.standing_still():  # and does not answer before it is gone
+        alone.run(
+            """
+            const options = { idempotencyKey: "order-7", timeoutMs: 60_000 };
+            globalThis.kept = client.request("SLEEP", { key: "kept", ms: 1 }, options);
+            kept.catch(() => {});
+            """
+        )
+        own_server.crash()
     restart_without(alone, own_server, "")
 
-    assert alone.run("return (await kept).payload") == {"ms": 800}
+    assert alone.run("return (await kept).payload") == {"ms": 1}
     first, second = [f for f in map(json.loads, alone.sent) if f["type"] == "SLEEP"]
     assert first["meta"]["idempotencyKey"] == second["meta"]["idempotencyKey"] == "order-7"
     assert first["payload"] == second["payload"]
@@ -171,14 +176,16 @@ def test_idempotent_request_whose_time_is_up_is_not_sent_again(
     alone: Tab, own_server: ClientServer, options: str, request_options: str, expected: str
 ) -> None:
     """Neither after the window for resending, nor after its own timeout."""
-    alone.run(
-        f"""
-        await make({{ {options} {QUICK} }}).connect();
-        const options = {{ idempotencyKey: "order-8", {request_options} }};
-        globalThis.gone = client.request("SLEEP", {{ key: "gone", ms: 60000 }}, options);
-        gone.catch(() => {{}});
-        """
-    )
+    alone.run(f"await make({{ {options} {QUICK} }}).connect();")
+    with own_server.standing_still():  # or it might say first that the time is up
+        alone.run(
+            f"""
+            const options = {{ idempotencyKey: "order-8", {request_options} }};
+            globalThis.gone = client.request("SLEEP", {{ key: "gone", ms: 60000 }}, options);
+            gone.catch(() => {{}});
+            """
+        )
+        own_server.crash()
     restart_without(
         alone, own_server, "await gone.catch((error) => (globalThis.failure = error.name));"
     )
@@ -196,7 +203,7 @@ def test_refused_connection_loses_nothing_and_doubles_nothing(watched: Tab) -> N
         const auth = { getToken: () => tokens.shift() };
         const client = make({ auth, reconnect: { initialDelayMs: 10 } });
         client.send("NOTE", { key: "refused", text: "1" });
-        const sum = client.request("ADD", { a: 1, b: 1 }, { timeoutMs: 5000 });
+        const sum = client.request("ADD", { a: 1, b: 1 }, { timeoutMs: 60_000 });
         client.send("NOTE", { key: "refused", text: "2" });
         await client.connect();
         client.send("NOTE", { key: "refused", text: "3" });
@@ -245,8 +252,9 @@ def test_two_tabs_have_a_connection_each(open_tab: OpenTab, server: ClientServer
             globalThis.texts = [];
             make().on("SAID", ({ payload }) => texts.push(payload.text));
             await client.connect();
+            const joined = new Promise((resolve) => client.on("JOINED", resolve));
             client.send("JOIN", { room: "tabs" });
-            await client.request("PING");
+            await joined;
             """
         )
 

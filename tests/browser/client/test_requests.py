@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .pages import Tab
+from .pages import ClientServer, Tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
 
@@ -43,14 +43,14 @@ def test_frames_hold_what_the_protocol_asks_for_and_nothing_else(page: Tab) -> N
         CLIENT
         + """
         const meta = { clientId: "me", receivedAt: 1, correlationId: "sneaky" };
-        await client.request("PING", undefined, { meta, correlationId: "p", timeoutMs: 900.5 });
+        await client.request("PING", undefined, { meta, correlationId: "p", timeoutMs: 60_000.5 });
         await client.request("PAY", { key: "once" }, { correlationId: "q", idempotencyKey: "k",
             timeoutMs: Infinity }).catch(() => {});
         """
     )
 
     first, second, *_ = frames(page.sent)
-    assert first == {"type": "PING", "meta": {"correlationId": "p", "timeoutMs": 901}}
+    assert first == {"type": "PING", "meta": {"correlationId": "p", "timeoutMs": 60_001}}
     assert second == {
         "type": "PAY",
         "meta": {"correlationId": "q", "idempotencyKey": "k"},
@@ -172,14 +172,21 @@ def test_request_aborted_beforehand_is_not_sent(page: Tab) -> None:
     assert frames(page.sent) == []
 
 
-def test_timeout_is_told_to_the_server_and_its_late_answer_is_dropped(page: Tab) -> None:
+def test_timeout_is_told_to_the_server_and_its_late_answer_is_dropped(
+    page: Tab, server: ClientServer
+) -> None:
     """PROTOCOL 5.4: both sides let go."""
+    page.run(CLIENT + "Object.assign(globalThis, { client, errors, told });")
+    with server.standing_still():  # its answer is a late one for sure
+        page.run(
+            """
+            const options = { timeoutMs: 80, correlationId: "t" };
+            const call = client.request("SLEEP", { key: "timeout", ms: 60000 }, options);
+            globalThis.error = await call.catch((error) => error);
+            """
+        )
     outcome = page.run(
-        CLIENT
-        + """
-        const error = await client
-            .request("SLEEP", { key: "timeout", ms: 60000 }, { timeoutMs: 80, correlationId: "t" })
-            .catch((error) => error);
+        """
         const { payload } = await client.request("SLEEPERS", { key: "timeout" });
         return [...told(error), error.timeoutMs, payload, errors];
         """
