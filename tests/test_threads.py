@@ -168,6 +168,48 @@ async def test_those_who_wait_are_served_in_the_order_they_came(
     assert served == begun
 
 
+@pytest.mark.parametrize("bound", [False, True], ids=["first time", "bound to it"])
+async def test_one_connections_many_calls_keep_no_other_waiting(
+    database_threads: Callable[[int], None], held: Held, bound: bool
+) -> None:
+    """Each connection in turn, and the calls of each in the order they came."""
+    database_threads(1)
+    begun, served = list[tuple[str, str]](), list[tuple[str, str]]()
+    gate = asyncio.Event()
+    router = Router()
+
+    @router.rpc(Call)
+    async def call(ctx: RpcContext[Call]) -> Done:
+        if bound:
+            await sync_to_async(int)()
+        one = (ctx.client_id, str(ctx.meta.correlation_id))
+        begun.append(one)
+        await gate.wait()
+        await sync_to_async(served.append)(one)
+        return Done()
+
+    blocking = await connect(serve(lambda ctx: sync_to_async(held)()))
+    async with clients(router.as_asgi(), 3) as opened:
+        for client, count in zip(opened, (50, 2, 1), strict=True):
+            for number in range(count):
+                client.write("CALL", correlationId=str(number))
+        await until(lambda: len(begun) == 53)
+        blocking.write("GO")
+        await until(lambda: held.thread)
+        gate.set()
+        pool = threads_module._pool()
+        line = pool._threads[0].waiting if bound else pool.waiting
+        await until(lambda: len(line) == 53)
+        held.let_go()
+        await until(lambda: len(served) == 53)
+    await blocking.receive()
+    await blocking.disconnect()
+
+    many, two, one = dict.fromkeys(client for client, _ in begun)
+    of_many = [(many, str(number)) for number in range(50)]
+    assert served == [of_many[0], (two, "0"), (one, "0"), of_many[1], (two, "1"), *of_many[2:]]
+
+
 async def test_one_thread_runs_one_at_a_time(database_threads: Callable[[int], None]) -> None:
     """DESIGN 5: ``DATABASE_THREADS`` 1 is Channels' behaviour."""
     database_threads(1)
@@ -766,7 +808,7 @@ async def test_a_lease_cancelled_while_it_waits_for_its_own_thread_is_unbound(
     await holding.disconnect()
 
     await until(lambda: [one.bound for one in threads_module._pool()._threads] == [0])
-    assert threads_module._pool().waiting == {}
+    assert not threads_module._pool().waiting
 
 
 async def test_a_plain_wrapper_around_an_async_handler_loses_nothing() -> None:

@@ -41,7 +41,7 @@ class PoolThread:
         )
         self.user: object | None = None
         self.bound = 0
-        self.waiting: dict[Lease, None] = {}
+        self.waiting = Line()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def _begin(self) -> None:
@@ -109,19 +109,57 @@ class Job:
         return partial(self.future.set_result, result)
 
 
+class Line:
+    """
+    Leases that wait: one of each owner in turn, and an owner's own in the order they came.
+
+    So whoever comes with one call waits for one call of each of the others, not for a
+    thousand of the first.
+    """
+
+    def __init__(self) -> None:
+        self._by_owner: dict[object, dict[Lease, None]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_owner.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_owner)
+
+    def add(self, lease: Lease) -> None:
+        self._by_owner.setdefault(lease.owner, {})[lease] = None
+
+    def discard(self, lease: Lease) -> None:
+        own = self._by_owner.get(lease.owner, {})
+        own.pop(lease, None)
+        if not own:
+            self._by_owner.pop(lease.owner, None)
+
+    def take(self) -> Lease:
+        """The next one; the others of its owner go behind everybody else."""
+        owner = next(iter(self._by_owner))
+        own = self._by_owner.pop(owner)
+        lease = next(iter(own))
+        del own[lease]
+        if own:
+            self._by_owner[owner] = own
+        return lease
+
+
 class Pool:
     """
     The threads, and the leases that wait for one.
 
     A thread that nobody is bound to is taken first, then a new one, then one whose leases
-    leave it idle; where all are at work, the first to come free. Everything here and in
+    leave it idle; where all are at work, the first to come free, for one connection after
+    the other. Everything here and in
     ``Lease`` is guarded by one lock: leases come from several event loops.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._threads: list[PoolThread] = []
-        self.waiting: dict[Lease, None] = {}
+        self.waiting = Line()
         self.lock = threading.Lock()
 
     def lend(self, lease: Lease) -> PoolThread | None:
@@ -132,7 +170,7 @@ class Pool:
             thread = PoolThread(len(self._threads) + 1)
             self._threads.append(thread)
         if thread is None:
-            self.waiting[lease] = None
+            self.waiting.add(lease)
         else:
             thread.bound += 1
         return thread
@@ -155,10 +193,10 @@ class Pool:
     def _hand_on(self, thread: PoolThread) -> None:
         thread.user = None
         while thread.waiting:
-            if _pop_first(thread.waiting).go_on():
+            if thread.waiting.take().go_on():
                 return
         while self.waiting:
-            if _pop_first(self.waiting).given(thread):
+            if self.waiting.take().given(thread):
                 return
 
 
@@ -166,11 +204,13 @@ class Lease:
     """
     The claim of one event line or call on one thread, while it needs one.
 
-    Released, it serves what a handler left running: with a thread for each job. All but
-    ``submit``, ``renew`` and ``release`` are called with the pool's lock held.
+    Released, it serves what a handler left running: with a thread for each job. Leases of
+    one ``owner``, a connection, wait behind each other. All but ``submit``, ``renew`` and
+    ``release`` are called with the pool's lock held.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, owner: object = None) -> None:
+        self.owner = self if owner is None else owner
         self._pool = pool
         self._thread: PoolThread | None = None
         self._queued: list[Job] = []  # an empty deque takes 700 bytes more
@@ -188,7 +228,7 @@ class Lease:
                 self._start(thread, job)
                 return
             if thread is not None and not self._queued:
-                thread.waiting[self] = None
+                thread.waiting.add(self)
             self._queued.append(job)
 
     def given(self, thread: PoolThread) -> bool:
@@ -216,9 +256,9 @@ class Lease:
         """Let go of jobs that nobody waits for, and of the place in the queue if that was all."""
         self._queued = [job for job in self._queued if not job.future.cancelled()]
         if not self._queued:
-            self._pool.waiting.pop(self, None)
+            self._pool.waiting.discard(self)
             if self._thread is not None:
-                self._thread.waiting.pop(self, None)
+                self._thread.waiting.discard(self)
 
     def _unbind(self, thread: PoolThread) -> None:
         self._thread, self._has_begun = None, False
@@ -286,12 +326,6 @@ class Lease:
             return []
         callbacks, self._when_idle = self._when_idle, []
         return callbacks
-
-
-def _pop_first(waiting: dict[Lease, None]) -> Lease:
-    lease = next(iter(waiting))
-    del waiting[lease]
-    return lease
 
 
 def _note_connection(*, connection: Any, **kwargs: Any) -> None:

@@ -147,13 +147,14 @@ class ConnectionWork:
     """
     ``Work`` of ``routing.shell``: context variables in which ``sync_to_async`` uses a lease.
 
-    Made of a ``pooled_context``. The lease is made with the first job: most handlers of a
-    busy connection need no thread.
+    Made of its connection's ``pooled_context``. The lease is made with the first job: most
+    handlers of a busy connection need no thread.
     """
 
-    __slots__ = ("_held", "_lease", "context")
+    __slots__ = ("_base", "_held", "_lease", "context")
 
     def __init__(self, base: contextvars.Context) -> None:
+        self._base = base
         self._lease: Lease | None = None
         self._held = True
         self.context = base.copy()
@@ -161,7 +162,7 @@ class ConnectionWork:
 
     def submit(self, job: Job) -> None:
         if self._lease is None:
-            self._lease = Lease(_pool())
+            self._lease = Lease(_pool(), owner=id(self._base))
             if not self._held:
                 self._lease.release()
         self._lease.submit(job)
