@@ -338,6 +338,28 @@ async def test_a_probe_answered_before_the_layer_failed_does_not_say_that_it_is_
 
 
 @fake_time
+async def test_groups_that_can_be_joined_do_not_say_that_messages_come_again(
+    layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With several servers the one that has the channel may be down alone."""
+    monkeypatch.setattr(relay, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(relay, "LAST_RETRY", 0.04)
+    watched = Watched()
+    client = await watched.client("room:1")
+
+    layer.break_down("receive")
+    await clock().advance(1.0)
+    assert watched.downtimes == []
+    assert layer.failures["receive"] < 60  # it backs off, and does not begin anew each time
+    layer.failing.clear()
+    await clock().advance(0.2)
+    await layer.group_send(GROUP, crossing(1))
+
+    assert await numbers(client, 1) == [1]
+    assert len(watched.downtimes) == 1
+
+
+@fake_time
 async def test_publishes_that_wait_for_a_hanging_layer_end_together(
     layer: RemoteLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

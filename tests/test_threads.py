@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +25,7 @@ from tests.shell_helpers import (
 )
 from wskit_channels import ConnectionContext, Context, Limits, Message, Router, Rpc, RpcContext
 from wskit_channels import threads as threads_module
+from wskit_channels.leases import Lease
 
 uses_database = pytest.mark.django_db(transaction=True)
 
@@ -208,6 +210,43 @@ async def test_one_connections_many_calls_keep_no_other_waiting(
     many, two, one = dict.fromkeys(client for client, _ in begun)
     of_many = [(many, str(number)) for number in range(50)]
     assert served == [of_many[0], (two, "0"), (one, "0"), of_many[1], (two, "1"), *of_many[2:]]
+
+
+async def test_handlers_that_come_back_to_a_thread_leave_it_to_others_in_between(
+    database_threads: Callable[[int], None],
+) -> None:
+    """Who has had the thread before and who has not are served by turns."""
+    database_threads(1)
+    ended = asyncio.Event()
+    router = Router()
+
+    @router.rpc(Call)
+    async def call(ctx: RpcContext[Call]) -> Done:
+        while not ended.is_set():  # each time long enough for the others to be back in line
+            await sync_to_async(threading.Event().wait)(0.01)
+        return Done()
+
+    async with clients(router.as_asgi(), 1) as (busy,):
+        for number in range(3):
+            busy.write("CALL", correlationId=str(number))
+        pool = threads_module._pool()
+        await until(lambda: pool._threads and pool._threads[0].waiting)
+        async with clients(serve(lambda ctx: sync_to_async(int)()), 1) as (other,):
+            await run(other)
+        ended.set()
+        for _ in range(3):
+            assert (await busy.receive())[0] == "DONE"
+
+
+def test_a_lease_is_gone_when_nobody_holds_it() -> None:
+    """A handshake has one of its own: no collector should have to find it."""
+    lease = Lease(threads_module._pool())
+    gone = weakref.ref(lease)
+
+    lease.release()
+    del lease
+
+    assert gone() is None
 
 
 async def test_one_thread_runs_one_at_a_time(database_threads: Callable[[int], None]) -> None:

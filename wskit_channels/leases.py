@@ -41,6 +41,7 @@ class PoolThread:
         )
         self.user: object | None = None
         self.bound = 0
+        self.served_newcomer = False
         self.waiting = Line()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -192,11 +193,13 @@ class Pool:
 
     def _hand_on(self, thread: PoolThread) -> None:
         thread.user = None
-        while thread.waiting:
-            if thread.waiting.take().go_on():
-                return
-        while self.waiting:
-            if self.waiting.take().given(thread):
+        while thread.waiting or self.waiting:
+            # By turns, or handlers that come back to a thread again and again would keep it.
+            thread.served_newcomer = not thread.served_newcomer
+            if self.waiting and (thread.served_newcomer or not thread.waiting):
+                if self.waiting.take().given(thread):
+                    return
+            elif thread.waiting.take().go_on():
                 return
 
 
@@ -210,7 +213,7 @@ class Lease:
     """
 
     def __init__(self, pool: Pool, owner: object = None) -> None:
-        self.owner = self if owner is None else owner
+        self.owner = id(self) if owner is None else owner  # no cycle: many live briefly
         self._pool = pool
         self._thread: PoolThread | None = None
         self._queued: list[Job] = []  # an empty deque takes 700 bytes more

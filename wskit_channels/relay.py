@@ -258,7 +258,8 @@ class Relay:
         channel, self._channel = self._channel, None
         tasks, self._tasks = self._tasks, []
         await _end(tasks)
-        self._failed_at = self._answered = None
+        if self._channel is None:  # else another receiver has begun meanwhile
+            self._failed_at = self._answered = None
         if channel is not None:
             try:
                 async with asyncio.timeout(LAYER_TIMEOUT):
@@ -299,10 +300,13 @@ class Relay:
             try:
                 if retry:
                     await self._rejoin(channel)
-                    self._works_again()
-                    retry = 0.0
+                    await self._probe()  # to have something to receive
                 while True:
-                    self._take(await self._layer.receive(channel))
+                    message = await self._layer.receive(channel)
+                    if retry:
+                        self._works_again()
+                        retry = 0.0
+                    self._take(message)
             except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
                 self._answered = None  # whatever came back, it did so before
                 self._failed(error)
@@ -356,11 +360,14 @@ class Relay:
                     await self._rejoin(channel)
                     refreshed_at = time.monotonic()
                 self._answered = False
-                async with self._gate, asyncio.timeout(LAYER_TIMEOUT):
-                    await self._layer.group_send(self._own_group, {"type": PROBE_TYPE})
+                await self._probe()
             except Exception as error:  # noqa: BLE001 - any layer's, and none may end this
                 self._answered = None
                 self._failed(error)
+
+    async def _probe(self) -> None:
+        async with self._gate, asyncio.timeout(LAYER_TIMEOUT):
+            await self._layer.group_send(self._own_group, {"type": PROBE_TYPE})
 
     async def _join_own_group(self, channel: str) -> None:
         try:

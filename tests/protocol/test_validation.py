@@ -6,14 +6,24 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, IntFlag
 from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -34,6 +44,7 @@ from tests.protocol.core import (
     strictly,
 )
 from wskit_channels import Message, message
+from wskit_channels.protocol import strict
 from wskit_channels.protocol.validation import PydanticValidator, schema_of
 
 
@@ -212,6 +223,15 @@ class Share(Enum):
     WHOLE = 1.0
 
 
+class Price(Enum):
+    ONE = Decimal(1)
+
+
+class Right(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
 class Switch(TypedDict):
     kind: Literal[1]
     on: NotRequired[bool]
@@ -230,12 +250,17 @@ class Graded(Message, type="GRADED"):
     level: Level = Level.LOW
     by_name: Literal[Level.HIGH] = Level.HIGH
     share: Share = Share.WHOLE
+    price: Price = Price.ONE
+    rights: Right = Right.READ
     either: Literal[0, 1] | bool = False
     grades: list[Grade] = []
     tupled: tuple[Grade, int] | None = None
     keyed: dict[str, Literal[1, "x"]] = {}
     dial: Dial | None = None
     tagged: Annotated[Switch | Dial, Field(discriminator="kind")] | None = None
+    by_level: dict[Level, int] = {}
+    by_right: dict[Right, Grade] = {}
+    listed: Literal[1, 2] | list[Level] | None = None
 
 
 @pytest.mark.parametrize(
@@ -247,6 +272,9 @@ class Graded(Message, type="GRADED"):
         "level": ["true", "1.0", "false", "0.0"],
         "by_name": ["true", "1.0"],
         "share": ["true"],
+        "price": ["true"],
+        "rights": ["true", "false", "1.0", "3.0"],
+        "by_right": ['{"2": true}'],
         "either": ["1.0"],
         "grades": ["[1, true]"],
         "tupled": ["[true, 1]"],
@@ -277,6 +305,10 @@ def test_true_is_no_literal_1(field: str, values: list[str]) -> None:
         ("by_name", "1", Level.HIGH),
         ("share", "1.0", Share.WHOLE),
         ("share", "1", Share.WHOLE),
+        ("price", "1", Price.ONE),
+        ("rights", "3", Right.READ | Right.WRITE),
+        ("by_level", '{"1": 5}', {Level.HIGH: 5}),
+        ("by_right", '{"2": 1}', {Right.WRITE: Grade.TOP}),
         ("either", "true", True),
         ("either", "1", 1),
         ("grades", '[1, "none"]', [Grade.TOP, Grade.NONE]),
@@ -292,6 +324,65 @@ def test_numbers_that_are_named_are_taken(field: str, value: str, expected: Any)
 
     assert found == expected
     assert type(found) is type(expected)
+
+
+class Keyed(Message, type="KEYED"):
+    by_level: dict[Level, Grade]
+    by_right: dict[Right, int]
+
+
+def test_numbers_that_are_keys_are_read_as_they_are_written() -> None:
+    """Keys are strings in JSON, which numbers of enums are read from."""
+    keyed = Keyed(by_level={Level.HIGH: Grade.TOP}, by_right={Right.READ: 1})
+    schema = schema_of(Keyed)
+
+    decoded = schema.decode(f'{{"type":"KEYED","payload":{schema.encode(keyed)}}}')
+
+    assert decoded is not None
+    assert decoded[1] == keyed
+
+
+def test_paths_name_choices_as_pydantic_does() -> None:
+    """The client's issues hold nothing of how numbers are looked at."""
+    text = '{"type":"GRADED","payload":{"listed":"x"}}'
+
+    found = issues(in_turn(connect(Graded), text))
+
+    assert [issue["path"] for issue in found] == [
+        ["payload", "listed", "literal[1,2]"],
+        ["payload", "listed", "list[int-enum[Level]]"],
+    ]
+
+
+def test_a_type_that_is_built_late_is_as_strict() -> None:
+    class Late(BaseModel):
+        model_config = ConfigDict(defer_build=True)
+        step: Literal[1] | bool
+
+    validate = strict.strictly(TypeAdapter(Late))
+
+    assert validate('{"step":true}').step is True
+    with pytest.raises(ValidationError):
+        validate('{"step":1.0}')
+
+
+def test_what_users_put_into_schemas_is_left_alone() -> None:
+    class Cat(BaseModel):
+        kind: Literal[1]
+
+    class Dog(BaseModel):
+        kind: Literal[2]
+
+    context: Any = {"type": "literal"}
+    by_kind = Discriminator(
+        lambda value: value.get("kind"),
+        custom_error_type="no_kind",
+        custom_error_message="No kind",
+        custom_error_context=context,
+    )
+    pets = Annotated[Annotated[Cat, Tag(1)] | Annotated[Dog, Tag(2)], by_kind]  # type: ignore[arg-type]  # tags may be numbers
+
+    assert strict.strictly(TypeAdapter(pets))('{"kind":2}') == Dog(kind=2)
 
 
 # -- strictness

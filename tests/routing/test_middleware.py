@@ -1,6 +1,8 @@
 """``routing/middleware.py``: what runs around a handler."""
 
 import asyncio
+import contextlib
+import gc
 import logging
 from typing import Any
 
@@ -243,6 +245,39 @@ async def test_awaiting_twice_what_call_next_gave_is_a_bug(
     assert frame["payload"] == INTERNAL
     assert seen == ["x"]
     assert "cannot reuse already awaited coroutine" in caplog.text
+
+
+async def test_calling_next_twice_cannot_be_hushed_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def middleware(ctx: ConnectionContext[Any], call_next: CallNext) -> None:
+        _ = call_next()
+        with contextlib.suppress(RuntimeError):
+            await call_next()
+
+    router, seen = app(middleware)
+
+    (frame,) = await frames(router, "NOTE")
+    assert frame["payload"] == INTERNAL
+    assert seen == []
+    assert "called call_next() twice" in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+async def test_what_was_called_and_not_awaited_leaves_no_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """A middleware may fail, or be cancelled, between the two."""
+
+    async def middleware(ctx: ConnectionContext[Any], call_next: CallNext) -> None:
+        _ = call_next()
+        raise WsKitError("NOT_FOUND")
+
+    router, seen = app(middleware)
+
+    (frame,) = await frames(router, "NOTE")
+    gc.collect()
+    assert frame["payload"]["code"] == "NOT_FOUND"
+    assert seen == []
+    assert not recwarn.list
 
 
 async def test_what_follows_may_run_in_a_task_of_its_own() -> None:

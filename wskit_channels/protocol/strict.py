@@ -9,20 +9,35 @@ up by ``==``, to which ``true``, ``1`` and ``1.0`` are the same, so that a field
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import Enum, Flag
+from numbers import Number
 from operator import is_not
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
+from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator, core_schema
 
 __all__ = ["strictly"]
 
-_NO_SCHEMAS: Final = frozenset(
-    {"metadata", "default", "ref", "config", "expected", "members", "serialization", "cls"}
+_SCHEMAS: Final = frozenset(
+    {
+        "schema",
+        "items_schema",
+        "values_schema",
+        "extras_schema",
+        "definitions",
+        "steps",
+        "lax_schema",
+        "strict_schema",
+        "json_schema",
+        "python_schema",
+        "fields",
+        "choices",
+    }
 )
+"""Keys of a core schema that hold others, without keys_schema: keys are strings in JSON."""
 _BY_NAME: Final = frozenset({"fields", "choices"})
-"""Keys whose dict is of schemas by names of the user's, of which any may be one of the above."""
+"""Those of them that may be dicts of schemas, by names of the user's."""
 
 _ERRORS: Final = {"literal": "literal_error", "enum": "enum"}
 """pydantic's names for the failures of the schemas that are looked at."""
@@ -32,9 +47,12 @@ def strictly(adapter: TypeAdapter[Any]) -> Callable[[str | bytes], Any]:
     """
     What validates JSON text by the adapter's type: no coercion, no unknown key, only aliases.
 
-    It raises ``pydantic.ValidationError``.
+    It raises ``pydantic.ValidationError``. Plugins of pydantic see nothing of types that name
+    numbers.
     """
     schema: Any = adapter.core_schema
+    if not isinstance(schema, dict):  # it was deferred, and is built now
+        schema = dict(schema)
     exact = _exact(schema)
     # Nested models have validators by now, which pydantic would take in place of their schemas.
     validator = (
@@ -61,11 +79,28 @@ def _exact(schema: Any) -> Any:
 
 
 def _part(key: str, item: Any) -> Any:
-    if key in _NO_SCHEMAS:
+    if key not in _SCHEMAS:
         return item
+    if key == "choices" and isinstance(item, list):
+        choices = [_choice(choice) for choice in item]
+        return choices if any(map(is_not, choices, item)) else item
     if key in _BY_NAME and isinstance(item, dict):
         return _changed(item, {name: _exact(schema) for name, schema in item.items()})
     return _exact(item)
+
+
+def _choice(choice: Any) -> Any:
+    """One choice of a union, under the name that paths of issues have it by."""
+    schema = choice[0] if isinstance(choice, tuple) else choice
+    exact = _exact(schema)
+    if exact is schema:
+        return choice
+    if isinstance(choice, tuple):
+        return (exact, *choice[1:])
+    try:
+        return exact, SchemaValidator(schema).title
+    except SchemaError:  # it refers to definitions, of which there are none here
+        return exact
 
 
 def _changed(old: dict[Any, Any], new: dict[Any, Any]) -> dict[Any, Any]:
@@ -76,30 +111,38 @@ def _looked_at(schema: dict[str, Any]) -> Any:
     kind = schema["type"]
     named = schema["expected"] if kind == "literal" else schema["members"]
     values = [item.value if isinstance(item, Enum) else item for item in named]
-    numbers = [value for value in values if isinstance(value, int | float)]
+    numbers = [value for value in values if isinstance(value, Number)]
     if not numbers:
         return schema
+    is_flag = kind == "enum" and issubclass(schema["cls"], Flag)
     inner = {key: item for key, item in schema.items() if key != "ref"}
     return core_schema.no_info_before_validator_function(
-        _only(numbers, kind), inner, ref=schema.get("ref")
+        _only(numbers, kind, is_flag=is_flag), inner, ref=schema.get("ref")
     )
 
 
-def _only(numbers: list[int | float], kind: str) -> Callable[[Any], Any]:
+def _only(numbers: list[Any], kind: str, *, is_flag: bool) -> Callable[[Any], Any]:
     equal = frozenset(numbers)
 
     def check(value: Any) -> Any:
-        # What equals none is left to pydantic, or to the enum's own `_missing_`.
-        is_named = isinstance(value, int | float) and value in equal
-        if is_named and not any(value == it and _is_alike(value, it) for it in numbers):
-            raise PydanticCustomError(_ERRORS[kind], "Not one of the allowed values")
+        # What equals none is left to pydantic, or to the enum's own `_missing_`. A flag's takes
+        # every number that its members add up to.
+        if isinstance(value, int | float):
+            if is_flag:
+                is_wrong = isinstance(value, bool | float)
+            else:
+                is_wrong = value in equal and not any(
+                    value == it and _is_alike(value, it) for it in numbers
+                )
+            if is_wrong:
+                raise PydanticCustomError(_ERRORS[kind], "Not one of the allowed values")
         return value
 
     return check
 
 
-def _is_alike(value: float, number: float) -> bool:
+def _is_alike(value: float, number: Any) -> bool:
     """Whether JSON writes them alike; a whole number may stand for one with a point."""
     if isinstance(value, bool) or isinstance(number, bool):
         return isinstance(value, bool) and isinstance(number, bool)
-    return isinstance(value, int) or isinstance(number, float)
+    return isinstance(value, int) or not isinstance(number, int)

@@ -33,38 +33,45 @@ def compose(middleware: Sequence[Callable[..., Any]], endpoint: Run) -> Run:
 def _around(middleware: Callable[..., Any], inner: Run) -> Run:
     async def run(ctx: Any) -> None:
         following: _Running | None = None
+        called_twice = False
 
         # A function, as the interpreter calls one faster than an object with __call__.
         def call_next() -> _Running:
-            nonlocal following
+            nonlocal following, called_twice
             if following is not None:
-                _called_twice(middleware, following)
+                called_twice = True
+                raise _twice(middleware)
             following = inner(ctx)
             return following
 
-        result = middleware(ctx, call_next)
-        if result is not None:
-            await result
+        try:
+            result = middleware(ctx, call_next)
+            if result is not None:
+                await result
+        except BaseException:
+            _discard(following)
+            raise
         if following is None:
             ctx._stopped_by(middleware)
-        elif following.cr_frame is not None:  # type: ignore[attr-defined]  # None once it ended
-            _see_that_it_started(middleware, following)
+        elif called_twice:
+            _discard(following)
+            raise _twice(middleware)
+        elif following.cr_frame is not None and _discard(following):  # type: ignore[attr-defined]
+            raise RuntimeError(
+                f"{name_of(middleware)} called call_next() and dropped what it gave. "
+                "Write `await call_next()`, or `return call_next()` in a plain function."
+            )
 
     return run
 
 
-def _called_twice(middleware: Callable[..., Any], following: _Running) -> None:
-    if inspect.getcoroutinestate(following) == inspect.CORO_CREATED:
-        following.close()
-    raise RuntimeError(f"{name_of(middleware)} called call_next() twice.")
+def _twice(middleware: Callable[..., Any]) -> RuntimeError:
+    return RuntimeError(f"{name_of(middleware)} called call_next() twice.")
 
 
-def _see_that_it_started(middleware: Callable[..., Any], following: _Running) -> None:
-    """A middleware may leave what follows to a task, but not drop it."""
-    if inspect.getcoroutinestate(following) != inspect.CORO_CREATED:
-        return
+def _discard(following: _Running | None) -> bool:
+    """Have what was never awaited not be complained about by the interpreter."""
+    if following is None or inspect.getcoroutinestate(following) != inspect.CORO_CREATED:
+        return False
     following.close()
-    raise RuntimeError(
-        f"{name_of(middleware)} called call_next() and dropped what it gave. "
-        "Write `await call_next()`, or `return call_next()` in a plain function."
-    )
+    return True
