@@ -366,6 +366,23 @@ def test_a_type_that_is_built_late_is_as_strict() -> None:
         validate('{"step":1.0}')
 
 
+class Own(BaseModel):
+    n: int
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+
+def test_a_model_with_an_init_of_its_own_is_refused() -> None:
+    """pydantic calls it with what came, and asks for no strictness any more."""
+
+    class Holds(Message, type="HOLDS"):
+        own: Own | None = None
+
+    with pytest.raises(TypeError, match=r"^Own has an __init__ of its own"):
+        schema_of(Holds)
+
+
 def test_what_users_put_into_schemas_is_left_alone() -> None:
     class Cat(BaseModel):
         kind: Literal[1]

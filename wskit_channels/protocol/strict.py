@@ -49,6 +49,9 @@ def strictly(adapter: TypeAdapter[Any]) -> Callable[[str | bytes], Any]:
 
     It raises ``pydantic.ValidationError``. Plugins of pydantic see nothing of types that name
     numbers.
+
+    Raises:
+        TypeError: If a model has an ``__init__`` of its own, which knows none of this.
     """
     schema: Any = adapter.core_schema
     if not isinstance(schema, dict):  # it was deferred, and is built now
@@ -75,6 +78,11 @@ def _exact(schema: Any) -> Any:
         return schema
     if schema.get("type") in _ERRORS:
         return _looked_at(schema)
+    if schema.get("type") == "model" and schema.get("custom_init"):
+        raise TypeError(
+            f"{schema['cls'].__qualname__} has an __init__ of its own, by which pydantic validates "
+            "laxly, whatever else is asked for. Write a validator instead, or model_post_init()."
+        )
     return _changed(schema, {key: _part(key, item) for key, item in schema.items()})
 
 
