@@ -379,8 +379,13 @@ def test_a_model_with_an_init_of_its_own_is_refused() -> None:
     class Holds(Message, type="HOLDS"):
         own: Own | None = None
 
+    class Begun(Own, Message, type="BEGUN"):
+        pass
+
     with pytest.raises(TypeError, match=r"^Own has an __init__ of its own"):
         schema_of(Holds)
+    with pytest.raises(TypeError, match=r"Begun has an __init__ of its own"):
+        schema_of(Begun)
 
 
 def test_what_users_put_into_schemas_is_left_alone() -> None:

@@ -86,7 +86,8 @@ class Message(BaseModel):
     written, and an unknown key is refused at every level (``PROTOCOL 1``).
 
     Raises:
-        TypeError: When declared with a reserved or empty type.
+        TypeError: When declared with a reserved or empty type; when routed or sent, if it or a
+            model in it has an ``__init__`` of its own, which would validate laxly.
     """
 
     model_config = ConfigDict(

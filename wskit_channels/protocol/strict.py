@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator, core_schema
 
-__all__ = ["strictly"]
+__all__ = ["BY_NAME", "strictly"]
 
 _SCHEMAS: Final = frozenset(
     {
@@ -36,8 +36,8 @@ _SCHEMAS: Final = frozenset(
     }
 )
 """Keys of a core schema that hold others, without keys_schema: keys are strings in JSON."""
-_BY_NAME: Final = frozenset({"fields", "choices"})
-"""Those of them that may be dicts of schemas, by names of the user's."""
+BY_NAME: Final = frozenset({"fields", "choices"})
+"""Those of them that may be dicts of schemas by names of the user's, of which any may be a key."""
 
 _ERRORS: Final = {"literal": "literal_error", "enum": "enum"}
 """pydantic's names for the failures of the schemas that are looked at."""
@@ -92,7 +92,7 @@ def _part(key: str, item: Any) -> Any:
     if key == "choices" and isinstance(item, list):
         choices = [_choice(choice) for choice in item]
         return choices if any(map(is_not, choices, item)) else item
-    if key in _BY_NAME and isinstance(item, dict):
+    if key in BY_NAME and isinstance(item, dict):
         return _changed(item, {name: _exact(schema) for name, schema in item.items()})
     return _exact(item)
 

@@ -20,7 +20,7 @@ from wskit_channels.protocol import wire
 from wskit_channels.protocol.errors import is_finite
 from wskit_channels.protocol.messages import Message, Meta, type_of
 from wskit_channels.protocol.plain import are_plain, plain_fields, stands_alone
-from wskit_channels.protocol.strict import strictly
+from wskit_channels.protocol.strict import BY_NAME, strictly
 
 __all__ = ["Invalid", "Issue", "PydanticValidator", "Schema", "Validator", "issue_at", "schema_of"]
 
@@ -304,8 +304,6 @@ _CLOSED = frozenset(
     ]
 )
 _NOT_SCHEMAS = frozenset({"metadata", "default", "ref", "config", "expected", "members"})
-_BY_NAME = frozenset({"fields", "choices"})
-"""Keys whose dict is of schemas by names of the user's, of which any may be one of the above."""
 
 
 def _may_be_open(schema: Any) -> bool:
@@ -315,7 +313,7 @@ def _may_be_open(schema: Any) -> bool:
             return True
         return any(
             any(map(_may_be_open, item.values()))
-            if key in _BY_NAME and isinstance(item, dict)
+            if key in BY_NAME and isinstance(item, dict)
             else _may_be_open(item)
             for key, item in schema.items()
             if key not in _NOT_SCHEMAS
